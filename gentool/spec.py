@@ -1,0 +1,117 @@
+"""What a plugin hands over: a torch-free description of a model.
+
+A plugin package holds a small module with one hook implementation (see `hookspecs.py`) that
+returns a `ModelSpec`. Nothing here imports torch, so `gentool --help` stays instant; the model
+itself is imported only when it is trained or sampled, through `ModelSpec.factory`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+API_VERSION = 1
+"""The version of the plugin interface; it changes only when an old plugin would break."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """Help and bounds of one config field, written where the field is declared::
+
+        latent_dim: Annotated[int, Option("size of z", min=1)] = 20
+
+    Attributes:
+        help: one line for ``--help``; units and ranges belong in it.
+        min, max: inclusive bounds for numbers (each element of a tuple).
+        above, below: exclusive bounds.
+        flag: the option's name without dashes, where the field's name will not do.
+    """
+
+    help: str
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    below: float | None = None
+    flag: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The shape of one example; everything a model may know about data when it is built.
+
+    Attributes:
+        kind: ``"image"`` (uint8 in the data set, float in [0, 1] in a batch) or ``"points"``.
+        shape: (C, H, W) of an image, (D,) of a point.
+        classes: names of the labels 0 … len-1; empty where there are none.
+    """
+
+    kind: Literal["image", "points"]
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The number of values in one example: C·H·W or D."""
+        return math.prod(self.shape)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "shape": list(self.shape), "classes": list(self.classes)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> DataSpec:
+        """The inverse of `to_json`; raises ValueError on anything else."""
+        if not isinstance(value, dict) or value.get("kind") not in ("image", "points"):
+            raise ValueError("the data spec has no kind 'image' or 'points'")
+        shape, classes = value.get("shape"), value.get("classes", [])
+        rank = 3 if value["kind"] == "image" else 1
+        if not (
+            isinstance(shape, list)
+            and len(shape) == rank
+            and all(type(n) is int and 0 < n < 2**31 for n in shape)
+        ):
+            raise ValueError(f"the data spec's shape {shape!r:.80} is not {rank} positive integers")
+        if not (isinstance(classes, list) and all(isinstance(c, str) for c in classes)):
+            raise ValueError("the data spec's classes are not a list of names")
+        return cls(value["kind"], tuple(shape), tuple(classes))
+
+
+Capability = Literal["sample", "reconstruct", "likelihood", "score"]
+"""What a model can do beside training; each is a protocol in `gentool.model`."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model, as its plugin presents it.
+
+    Attributes:
+        summary: one line for ``gentool models``.
+        config: a frozen dataclass whose annotated fields become the options of
+            ``gentool train MODEL``; every field has a default.
+        factory: ``"package.module:function"``, imported only when the model is built; called as
+            ``function(config, data_spec)`` and returns a `gentool.model.Model`.
+        data: kinds of data the model can learn.
+        capabilities: what the model can do; the conformance kit holds it to them.
+        defaults: the model's own defaults for core options, e.g. ``{"batch_size": 64}``.
+        drop_last: leave out the ragged last batch of an epoch (for batch statistics).
+        paper: where the model comes from.
+        api_version: the plugin interface it was written for.
+    """
+
+    summary: str
+    config: type
+    factory: str
+    data: tuple[Literal["image", "points"], ...] = ("image", "points")
+    capabilities: frozenset[Capability] = frozenset({"sample"})
+    defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
+    drop_last: bool = False
+    paper: str = ""
+    api_version: int = API_VERSION
+
+    def load_factory(self) -> Callable[[Any, DataSpec], Any]:
+        """Import the model's code (this is where torch comes in) and return its builder."""
+        module, _, attribute = self.factory.partition(":")
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
