@@ -1,0 +1,234 @@
+"""Config dataclasses as options: one description, read by the command line, TOML and JSON.
+
+A field such as ``latent_dim: Annotated[int, Option("size of z", min=1)] = 20`` is parsed from
+``--latent-dim 20``, read from a TOML file or a checkpoint's header, checked against its bounds
+and shown by ``--help``, all from that one line. Supported types: int, float, bool, str,
+Literal[…], tuple[int | float | str, ...], and each of them ``| None``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Union, get_args, get_origin
+
+from gentool.errors import UserError, nearest, printable
+from gentool.spec import Option
+
+
+class SpecError(Exception):
+    """A plugin's config or spec is not what the contract asks for; its author can mend it."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One option of a config dataclass.
+
+    Attributes:
+        base: int, float, bool or str: what the value, or each element of a tuple, is.
+        many: the value is a tuple, written ``a,b,c``.
+        choices: the allowed values of a Literal; empty for any.
+        optional: None is allowed, and is what not giving the option means.
+    """
+
+    name: str
+    base: type
+    many: bool
+    choices: tuple[str, ...]
+    optional: bool
+    option: Option
+    default: Any
+
+    @property
+    def flag(self) -> str:
+        return "--" + (self.option.flag or self.name.replace("_", "-"))
+
+    @property
+    def metavar(self) -> str:
+        if self.choices:
+            return "|".join(self.choices)
+        word = {int: "INT", float: "FLOAT", str: "TEXT", bool: ""}[self.base]
+        return f"{word},…" if self.many else word
+
+    @property
+    def range(self) -> str:
+        """The bounds in words, e.g. ``at least 1``; empty without bounds."""
+        o = self.option
+        parts = [
+            f"at least {o.min:g}" if o.min is not None else "",
+            f"more than {o.above:g}" if o.above is not None else "",
+            f"at most {o.max:g}" if o.max is not None else "",
+            f"less than {o.below:g}" if o.below is not None else "",
+        ]
+        return " and ".join(p for p in parts if p)
+
+    def show(self, value: Any) -> str:
+        """A value as the user would type it."""
+        if value is None:
+            return "none"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if self.many:
+            return ",".join(self.show_one(v) for v in value)
+        return self.show_one(value)
+
+    @staticmethod
+    def show_one(value: Any) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@lru_cache(maxsize=64)
+def fields_of(config: type) -> tuple[Field, ...]:
+    """The options of a config dataclass, in order; raises SpecError naming a field that is off."""
+    if not dataclasses.is_dataclass(config):
+        raise SpecError(f"the config {config!r} is not a dataclass")
+    try:
+        hints = typing.get_type_hints(config, include_extras=True)
+    except Exception as error:
+        raise SpecError(f"the annotations of {config.__name__} cannot be read: {error}") from error
+    return tuple(_field(config, f, hints[f.name]) for f in dataclasses.fields(config) if f.init)
+
+
+def _field(config: type, field: dataclasses.Field[Any], hint: Any) -> Field:
+    where = f"{config.__name__}.{field.name}"
+    if field.default is dataclasses.MISSING:
+        raise SpecError(f"{where} has no default (or a default_factory); give it a plain default")
+    option = Option(help="")
+    if get_origin(hint) is typing.Annotated:
+        hint, *extras = get_args(hint)
+        option = next((e for e in extras if isinstance(e, Option)), option)
+    optional = False
+    if get_origin(hint) in (Union, types.UnionType):
+        rest = [a for a in get_args(hint) if a is not type(None)]
+        optional = len(rest) < len(get_args(hint))
+        if len(rest) != 1:
+            raise SpecError(f"{where} has the unsupported type {hint}")
+        hint = rest[0]
+    many = get_origin(hint) is tuple
+    if many:
+        arguments = get_args(hint)
+        if len(arguments) != 2 or arguments[1] is not Ellipsis:
+            raise SpecError(f"{where} has the unsupported type {hint}; use tuple[int, ...]")
+        hint = arguments[0]
+    choices: tuple[str, ...] = ()
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        if not all(isinstance(c, str) for c in choices):
+            raise SpecError(f"{where}: the choices of a Literal must be strings")
+        hint = str
+    if hint not in (int, float, bool, str) or (many and hint is bool):
+        raise SpecError(f"{where} has the unsupported type {hint}")
+    return Field(field.name, hint, many, choices, optional, option, field.default)
+
+
+def parse(field: Field, text: str) -> Any:
+    """Read an option's value as typed on the command line; raises UserError."""
+    if field.optional and text.lower() == "none":
+        return None
+    if field.many:
+        parts = [p.strip() for p in text.split(",") if p.strip()]
+        return check(field, tuple(_parse_one(field, p) for p in parts))
+    return check(field, _parse_one(field, text))
+
+
+def _parse_one(field: Field, text: str) -> Any:
+    if field.base is str:
+        return text
+    if field.base is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() in words:
+            return words[text.lower()]
+        raise UserError(f"{field.flag} is {printable(text)!r}, but it takes yes or no")
+    try:
+        return field.base(text)
+    except ValueError:
+        # 1e5 is how people write step counts.
+        if field.base is int:
+            try:
+                number = float(text)
+            except ValueError:
+                number = math.nan
+            if math.isfinite(number) and number == int(number):
+                return int(number)
+        kind = "a whole number" if field.base is int else "a number"
+        raise UserError(f"{field.flag} is {printable(text)!r}, but it takes {kind}") from None
+
+
+def check(field: Field, value: Any) -> Any:
+    """Hold a value, from whatever source, to the field's type and bounds; raises UserError.
+
+    Returns:
+        the value in its normal form: lists as tuples, ints as floats where a float is asked for.
+    """
+    if value is None:
+        if field.optional:
+            return None
+        raise UserError(f"{field.flag} needs a value")
+    if field.many:
+        if not isinstance(value, list | tuple):
+            value = (value,)
+        if not value:
+            raise UserError(f"{field.flag} needs at least one value, such as {field.flag} 64,64")
+        return tuple(_check_one(field, v) for v in value)
+    return _check_one(field, value)
+
+
+def _check_one(field: Field, value: Any) -> Any:
+    if field.base is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not field.base:
+        kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+        raise UserError(
+            f"{field.flag} is {printable(repr(value))}, but it takes {kind[field.base]}"
+        )
+    if field.choices and value not in field.choices:
+        raise UserError(
+            f"{field.flag} is {printable(value)!r}, but it takes one of "
+            f"{', '.join(field.choices)}{nearest(value, field.choices)}"
+        )
+    o = field.option
+    outside = field.base in (int, float) and (
+        (o.min is not None and not value >= o.min)
+        or (o.max is not None and not value <= o.max)
+        or (o.above is not None and not value > o.above)
+        or (o.below is not None and not value < o.below)
+    )
+    if outside:
+        raise UserError(f"{field.flag} is {value}, but it must be {field.range}")
+    if field.base is float and not math.isfinite(value):
+        raise UserError(f"{field.flag} is {value}, but it must be finite")
+    return value
+
+
+def build(config: type, values: Mapping[str, Any], source: str = "") -> Any:
+    """Make a config from field values; unknown names and bad values raise UserError.
+
+    Args:
+        values: by field name; a field left out keeps its default.
+        source: where the values came from, for the message, e.g. ``in recipe.toml``.
+    """
+    fields = {f.name: f for f in fields_of(config)}
+    for name in values:
+        if name not in fields:
+            where = f" {source}" if source else ""
+            raise UserError(f"unknown option {printable(name)!r}{where}{nearest(name, fields)}")
+    try:
+        return config(**{name: check(fields[name], value) for name, value in values.items()})
+    except ValueError as error:
+        # A config's own __post_init__ says what does not fit together.
+        raise UserError(str(error)) from error
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values; `build` is the inverse."""
+    return {
+        f.name: list(v) if isinstance(v := getattr(config, f.name), tuple) else v
+        for f in fields_of(type(config))
+    }
+
+
