@@ -1,0 +1,273 @@
+"""Decoded data on disk, memory-mapped, so that a second start is instant.
+
+An entry is a folder ``decoded/KEY/`` of .npy files and a `meta.json`. KEY is a hash of what the
+pixels depend on: path, size and mtime of every file (`stamp`), the options, and the version of
+the code that decodes. An entry is written aside and renamed whole, so a torn one is never seen
+under its name; one that is damaged or not ours is rebuilt. Entries are checked by size and by a
+checksum of sampled blocks, which finds cut and overwritten files in about a millisecond; a
+single flipped bit in a large entry can slip through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from gentool.data.dataset import Loaded, Report, Split
+from gentool.data.options import DataOptions
+from gentool.errors import UserError, printable
+
+FORMAT = 1
+"""Version of the entry's layout; part of every key."""
+
+DEFAULT_LIMIT_GB = 50.0
+"""Entries unused for longest are removed beyond this; $GENTOOL_CACHE_GB sets another limit."""
+
+_META = "meta.json"
+_STALE_SECONDS = 24 * 3600
+_BLOCK, _BLOCKS = 4096, 64
+
+
+def stamp(path: Path) -> list[Any]:
+    """What identifies a file's content without reading it: real path, size, mtime in ns."""
+    status = path.stat()
+    return [os.path.realpath(path), status.st_size, status.st_mtime_ns]
+
+
+def through(options: DataOptions, key: dict[str, Any], make: Callable[[], Loaded]) -> Loaded:
+    """The entry of `key`, or else what `make` returns, kept for the next time."""
+    if (kept := look_up(options, key)) is not None:
+        return kept
+    made = make()
+    with Draft(options, key) as draft:
+        if not draft.kept:  # nothing gained by a detour over a temporary file
+            return draft.describe(made)
+        for name, split in _splits(made):
+            draft.array(name, split.x.shape, split.x.dtype)[...] = split.x
+        return draft.commit(made)
+
+
+def look_up(options: DataOptions, key: dict[str, Any]) -> Loaded | None:
+    """The entry of `key`, mapped read-only; None where there is none, or none that is sound."""
+    name = _hash(key)
+    folder = options.cache_folder() / "decoded" / name
+    try:
+        meta = json.loads((folder / _META).read_text("ascii"))
+        if meta["format"] != FORMAT or meta["key"] != name:
+            return None
+        if any(_check(folder / file) != tuple(seen) for file, seen in meta["files"].items()):
+            return None
+        loaded = _mapped(folder, meta)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(folder / _META)  # when it was last used, for `_make_room`
+    return loaded
+
+
+class Draft:
+    """An entry being written; leaving the block without `commit` leaves nothing behind.
+
+    Where the cache folder cannot be written, the draft lies in the system's temporary folder and
+    `commit` maps it without keeping it (`kept` is False).
+    """
+
+    def __init__(self, options: DataOptions, key: dict[str, Any]) -> None:
+        self.name = _hash(key)
+        self.home = options.cache_folder() / "decoded"
+        self.notes: tuple[str, ...] = ()
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
+            self.kept = True
+        except OSError as error:
+            self.folder = Path(tempfile.mkdtemp(prefix="gentool-"))
+            self.kept = False
+            shown = printable(str(self.home))
+            why = f"the cache folder {shown} cannot be written ({error.strerror})"
+            self.notes = (f"{why}, so the data is decoded anew at every start",)
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"there is no room left in {printable(str(self.folder.parent))} for the decoded "
+                "data; free some space, give --cache a folder on another disk, or a smaller --size"
+            ) from error
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.memmap:
+        """A new writable array of the entry. Its disk space is claimed at once: writing to a
+        mapped page for which there is no room would kill the process (SIGBUS)."""
+        path = self.path(name)
+        kind = np.dtype(dtype)
+        header = {"descr": kind.str, "fortran_order": False, "shape": shape}
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_2_0(file, header)
+            offset = file.tell()
+            _claim(file.fileno(), offset + int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
+        return np.memmap(path, kind, "r+", offset, shape)
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+    def describe(self, made: Loaded) -> Loaded:
+        """`made` with its content hash and this draft's notes."""
+        report = replace(made.report, notes=made.report.notes + self.notes)
+        return replace(made, content=_content(made), report=report)
+
+    def commit(self, made: Loaded) -> Loaded:
+        """Put the entry in place and return it mapped read-only.
+
+        The arrays "train" and "test" have been written through `array`; labels are written here.
+        """
+        made = self.describe(made)
+        files = []
+        for name, split in _splits(made):
+            files.append(f"{name}.npy")
+            if split.labels is not None:
+                files.append(f"{name}-labels.npy")
+                np.save(self.folder / files[-1], split.labels.astype(np.int64), allow_pickle=False)
+        for file in files:
+            _sync(self.folder / file)
+        meta = {
+            "format": FORMAT,
+            "key": self.name,
+            "files": {file: _check(self.folder / file) for file in files},
+            "classes": made.classes,
+            "report": made.report.to_json(),
+            "content": made.content,
+            "shuffled": made.shuffled,
+        }
+        (self.folder / _META).write_text(json.dumps(meta), "ascii")
+        _sync(self.folder / _META)
+        if not self.kept:
+            return _mapped(self.folder, meta)  # a mapping outlives its file's name
+        final = self._put_in_place()
+        _make_room(self.home, keep=final)
+        return _mapped(final, meta)
+
+    def _put_in_place(self) -> Path:
+        final = self.home / self.name
+        if final.exists():  # damaged, or another process was faster: the newest wins
+            old = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
+            with contextlib.suppress(OSError):
+                final.rename(old / "old")
+            shutil.rmtree(old, ignore_errors=True)
+        try:
+            self.folder.rename(final)
+        except OSError:
+            return self.folder  # lost a race; this process still has its own copy to map
+        return final
+
+
+def _splits(loaded: Loaded) -> list[tuple[str, Split]]:
+    both = [("train", loaded.train), ("test", loaded.test)]
+    return [(name, split) for name, split in both if split is not None]
+
+
+def _hash(key: dict[str, Any]) -> str:
+    text = json.dumps({**key, "format": FORMAT}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _mapped(folder: Path, meta: dict[str, Any]) -> Loaded:
+    """The entry's arrays; raises ValueError where they are not what a source gives."""
+
+    def split(name: str) -> Split:
+        x = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        if (x.ndim, x.dtype) not in ((4, np.uint8), (2, np.float32)):
+            raise ValueError(f"{name} is neither images nor points")
+        if f"{name}-labels.npy" not in meta["files"]:
+            return Split(x)
+        labels = np.load(folder / f"{name}-labels.npy", allow_pickle=False)
+        if labels.dtype != np.int64 or labels.shape != (len(x),):
+            raise ValueError(f"the labels of {name} do not fit")
+        return Split(x, labels)
+
+    test = split("test") if "test.npy" in meta["files"] else None
+    report = Report.from_json(meta["report"])
+    classes = tuple(str(name) for name in meta["classes"])
+    return Loaded(split("train"), test, classes, report, str(meta["content"]), meta["shuffled"])
+
+
+def _check(path: Path) -> tuple[int, int]:
+    """A file's size, and the CRC of up to 64 blocks spread over it, the last byte included."""
+    size = path.stat().st_size
+    crc = 0
+    with path.open("rb", buffering=0) as file:
+        last = max(size - _BLOCK, 0)
+        for start in sorted({last * k // (_BLOCKS - 1) for k in range(_BLOCKS)}):
+            file.seek(start)
+            crc = zlib.crc32(file.read(_BLOCK), crc)
+    return size, crc
+
+
+def _content(loaded: Loaded) -> str:
+    digest = hashlib.sha256()
+    for name, split in _splits(loaded):
+        digest.update(f"{name} {split.x.shape} {split.x.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(split.x).data)
+        if split.labels is not None:
+            digest.update(split.labels.astype("<i8").tobytes())
+    digest.update("\0".join(loaded.classes).encode())
+    return digest.hexdigest()
+
+
+def _claim(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    zeros = bytes(2**20)  # macOS: writing is the portable way to claim
+    at = os.lseek(descriptor, 0, os.SEEK_END)
+    while at < size:
+        at += os.write(descriptor, zeros[: size - at])
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _make_room(home: Path, keep: Path) -> None:
+    """Remove drafts of killed processes, then the entries unused for longest over the limit."""
+    try:
+        limit = float(os.environ.get("GENTOOL_CACHE_GB", DEFAULT_LIMIT_GB)) * 1e9
+    except ValueError:
+        limit = DEFAULT_LIMIT_GB * 1e9
+    used = []
+    for entry in home.iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.startswith("."):
+                if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(entry, ignore_errors=True)
+                continue
+            size = sum(file.stat().st_size for file in entry.iterdir())
+            used.append(((entry / _META).stat().st_mtime, size, entry))
+    total = sum(size for _, size, _ in used)
+    for _, size, entry in sorted(used, key=lambda item: item[0]):
+        if total <= limit or entry == keep:
+            continue
+        shutil.rmtree(entry, ignore_errors=True)  # a process that has it mapped keeps its pages
+        total -= size

@@ -1,0 +1,110 @@
+"""From a source to a data set: the test split, the holdout, the limit and the fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gentool.data.dataset import Dataset, Loaded, Progress, Split
+from gentool.data.options import DataOptions
+from gentool.data.registry import resolve, run
+from gentool.errors import UserError, printable
+from gentool.spec import DataSpec
+
+
+def load(options: DataOptions, progress: Progress) -> Dataset:
+    """See `gentool.data.load`."""
+    if not 0 <= options.holdout < 1:
+        raise UserError(f"--holdout {options.holdout} is not a share from 0 up to 1; try 0.1")
+    if options.limit is not None and options.limit < 1:
+        raise UserError(f"--limit {options.limit} leaves no training example; give 1 or more")
+    found = run(resolve(options.data, options, progress))
+    other = None
+    if options.test_data is not None:
+        asked = _asked_like(found, options)
+        other = run(resolve(options.test_data, asked, progress))
+    train, test = _splits(found, other, options)
+    if options.limit is not None and options.limit < len(train):
+        train = _pick(train, options.limit, found.shuffled)
+    spec = _spec(found, train)
+    facts = [found.content, other and other.content, len(train), len(test), found.shuffled]
+    fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return Dataset(short_name(options.data), train, test, spec, found.report, fingerprint)
+
+
+def fixed_order(n: int) -> np.ndarray:
+    """A fixed permutation of 0 … n−1, int64, the same on every machine and numpy version.
+
+    Sorts by SplitMix64's output (Steele, Lea and Flood 2014), a bijection, so no key repeats.
+    """
+    with np.errstate(over="ignore"):
+        z = (np.arange(n, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return np.argsort(z, kind="stable")
+
+
+def held_out(n: int, share: float) -> int:
+    """How many of n examples a holdout takes: at least one, and never all."""
+    return min(max(round(n * share), 1), n - 1) if share > 0 and n > 1 else 0
+
+
+def short_name(text: str) -> str:
+    """A file-name safe name for run folders: "mnist" of "../data/mnist", "ring" of "ring:50"."""
+    name, _, count = text.partition(":")
+    if not (count.isdigit() and name.isidentifier()):
+        path = Path(text).expanduser()
+        name = path.resolve().name if path.name in ("", "..") else path.name
+        name = re.sub(r"\.(zip|npz|npy|tar|gz)$", "", name, flags=re.IGNORECASE)
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:40].lower() or "data"
+
+
+def _splits(found: Loaded, other: Loaded | None, options: DataOptions) -> tuple[Split, Split]:
+    if other is not None:
+        test = other.test or other.train
+        a, b = found.train.x, test.x
+        if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
+            raise UserError(
+                f"--test-data {printable(options.test_data or '')} holds examples of shape "
+                f"{b.shape[1:]}, but --data {printable(options.data)} of shape {a.shape[1:]}; "
+                "give --size or --channels"
+            )
+        return found.train, test
+    if found.test is not None:
+        return found.train, found.test
+    n, k = len(found.train), held_out(len(found.train), options.holdout)
+    if found.shuffled:
+        return _rows(found.train, slice(0, n - k)), _rows(found.train, slice(n - k, n))
+    order = fixed_order(n)
+    # Sorted, so that a source's own order survives in each split.
+    return _rows(found.train, np.sort(order[: n - k])), _rows(found.train, np.sort(order[n - k :]))
+
+
+def _pick(split: Split, n: int, shuffled: bool) -> Split:
+    if shuffled:
+        return _rows(split, slice(0, n))
+    return _rows(split, np.sort(fixed_order(len(split))[:n]))
+
+
+def _rows(split: Split, rows: slice | np.ndarray) -> Split:
+    return Split(split.x[rows], None if split.labels is None else split.labels[rows])
+
+
+def _asked_like(found: Loaded, options: DataOptions) -> DataOptions:
+    """Read the test data as the training data turned out: same channels, same size if resized."""
+    shape = found.train.x.shape[1:]
+    if len(shape) != 3:
+        return options
+    return replace(options, channels="grey" if shape[0] == 1 else "rgb")
+
+
+def _spec(found: Loaded, train: Split) -> DataSpec:
+    kind = "image" if train.x.ndim == 4 else "points"
+    shape = tuple(int(n) for n in train.x.shape[1:])
+    return DataSpec(kind, shape, found.classes)  # type: ignore[arg-type]

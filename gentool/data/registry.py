@@ -1,0 +1,177 @@
+"""The one table of data sources. Each entry is a string until it is used: listing imports nothing.
+
+A new format is one module with ``load(request) -> Loaded`` and a line here; another package adds
+its own with `register`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gentool.data.dataset import Loaded, Progress
+from gentool.data.options import DataOptions
+from gentool.errors import UserError, nearest, printable
+
+Kind = Literal["built-in", "download", "path"]
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """One line of `gentool data list`.
+
+    Attributes:
+        name: what ``--data`` takes; for kind "path" the name of the format.
+        kind: "built-in", "download" or "path".
+        help: one line.
+        loader: ``"package.module:function"``, called as function(request), returns `Loaded`.
+        accepts: for kind "path": ``"package.module:function"``, called as function(path: Path)
+            on an existing path, says whether the format is this one. The first that accepts wins.
+        counted: whether ``name:N`` asks for N training examples.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    loader: str
+    accepts: str = ""
+    counted: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a loader is asked for.
+
+    Attributes:
+        source: the table's entry.
+        options: all data options.
+        path: for kind "path": the file or folder, which exists.
+        count: N of ``name:N``.
+        progress: to be called now and then during long work.
+    """
+
+    source: SourceInfo
+    options: DataOptions
+    path: Path = Path()
+    count: int | None = None
+    progress: Progress = lambda what, done, total: None
+
+
+MAX_COUNT = 10_000_000
+
+_SOURCES: list[SourceInfo] = [
+    SourceInfo(
+        "glyphs",
+        "built-in",
+        "digits 0-9 drawn by Pillow, 28x28 grey, 20,000 + 2,000 test; glyphs:N draws N",
+        "gentool.data.glyphs:load",
+        counted=True,
+    ),
+    SourceInfo(
+        "ring",
+        "built-in",
+        "points: 8 Gaussians on the unit circle, sigma 0.01, 100,000 of them; ring:N draws N",
+        "gentool.data.points:load",
+        counted=True,
+    ),
+    SourceInfo(
+        "grid",
+        "built-in",
+        "points: 25 Gaussians on {-4,-2,0,2,4} squared, sigma 0.05",
+        "gentool.data.points:load",
+        counted=True,
+    ),
+    SourceInfo(
+        "swissroll",
+        "built-in",
+        "points: a spiral in the plane with a little noise",
+        "gentool.data.points:load",
+        counted=True,
+    ),
+    SourceInfo(
+        "gauss1d",
+        "built-in",
+        "points: one Gaussian on the line, mean 4, sigma 0.5",
+        "gentool.data.points:load",
+        counted=True,
+    ),
+    SourceInfo(
+        "idx",
+        "path",
+        "folder with train-images-idx3-ubyte[.gz] and so on, as MNIST is published",
+        "gentool.data.idx:load",
+        accepts="gentool.data.idx:accepts",
+    ),
+]
+
+
+def sources() -> list[SourceInfo]:
+    """Every source, in the order of the table."""
+    return list(_SOURCES)
+
+
+def register(source: SourceInfo) -> None:
+    """Add a source, for packages that bring their own; a taken name raises ValueError.
+
+    A path format is asked before the built-in ones, which accept any folder.
+    """
+    if any(source.name == known.name for known in _SOURCES):
+        raise ValueError(f"a data source named {source.name!r} is registered already")
+    _SOURCES.insert(0, source)
+
+
+def resolve(text: str, options: DataOptions, progress: Progress) -> Request:
+    """The source that ``--data text`` means: a name, a name:N, or an existing path.
+
+    A name wins over a path of the same spelling; ``./mnist`` means the path.
+    """
+    name, colon, count = text.partition(":")
+    for source in _SOURCES:
+        if source.kind != "path" and source.name == name and (not colon or source.counted):
+            number = _count(text, count) if colon else None
+            return Request(source, options, count=number, progress=progress)
+    path = Path(text).expanduser()
+    if not text or not _exists(path):
+        known = [source.name for source in _SOURCES if source.kind != "path"]
+        raise UserError(
+            f"there is no data source and no file named {printable(text)!r}"
+            f"{nearest(name, known)} (`gentool data list` shows the sources)"
+        )
+    for source in _SOURCES:
+        if source.kind == "path" and imported(source.accepts)(path):
+            return Request(source, options, path=path, progress=progress)
+    raise UserError(
+        f"{printable(str(path))} is no data that gentool can read; it reads folders and zips of "
+        "images, .npz and .npy files, and IDX folders"
+    )
+
+
+def imported(target: str) -> Callable[..., Any]:
+    """The function that ``"package.module:function"`` names."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def run(request: Request) -> Loaded:
+    """Call the source's loader."""
+    return imported(request.source.loader)(request)
+
+
+def _count(text: str, count: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", count) or not 1 <= int(count) <= MAX_COUNT:
+        raise UserError(
+            f"{printable(text)!r} asks for no number of examples from 1 to {MAX_COUNT:,}; "
+            "try glyphs:5000"
+        )
+    return int(count)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long for the system, or one with a zero byte
+        return False
