@@ -1,0 +1,30 @@
+"""``gentool resume``: go on where a run stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def resume(
+    run: Annotated[str | None, typer.Argument(help="A run; default: the latest.")] = None,
+    epochs: Annotated[
+        str | None, typer.Option("--epochs", help="Train to this many epochs in all.")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option("--steps", help="Train to this many batches in all.")
+    ] = None,
+    max_time: Annotated[
+        str | None, typer.Option("--max-time", help="Save and stop after this long, e.g. 2h.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Another device.")] = None,
+) -> None:
+    """Continue a run from its newest checkpoint, bit for bit where nothing was changed."""
+    from gentool import options, runs
+    from gentool.cli.options import given
+    from gentool.train.session import go_on
+    from gentool.train.settings import TrainSettings
+
+    values = {"epochs": epochs, "steps": steps, "max_time": max_time, "device": device}
+    go_on(runs.find(run), given(options.fields_of(TrainSettings), values))

@@ -1,0 +1,115 @@
+"""``gentool train MODEL``: one subcommand a model, made from its plugin when it is asked for."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from gentool import options, plugins
+from gentool.cli.options import given, parameters, read_toml, with_signature
+from gentool.data.options import DataOptions
+from gentool.train.settings import TrainSettings
+
+OWN_OPTIONS = (
+    inspect.Parameter(
+        "out",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option("--out", help="The run's directory (default runs/MODEL-DATA-NNN)."),
+        ],
+    ),
+    inspect.Parameter(
+        "config_file",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option("--config", help="A TOML file with options; the command line wins."),
+        ],
+    ),
+)
+
+
+class ModelGroup(TyperGroup):
+    """Its subcommands are the installed models; listing them imports no plugin."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = []
+        for name, candidates in plugins.by_short_name().items():
+            clear = len(candidates) == 1 or candidates[0].distribution == plugins.OWN
+            names += [name] if clear else [p.full_name for p in candidates]
+        return names
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The model's line in the list; `resolve_command` makes what runs."""
+        return TyperCommand(cmd_name, help=f"from the package {plugins.find(cmd_name).distribution}")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, *rest = args
+        if name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        return name, model_command(plugins.find(name)), rest
+
+
+app = typer.Typer(
+    cls=ModelGroup,
+    no_args_is_help=True,
+    subcommand_metavar="MODEL [OPTIONS]",
+    help="Train a model; `gentool train MODEL --help` shows its options.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+def model_command(plugin: plugins.Plugin) -> Any:
+    """The command that trains one model, with the core's options and the plugin's own."""
+    spec = plugins.spec_of(plugin)
+    own = options.fields_of(spec.config)
+    data, core = options.fields_of(DataOptions), options.fields_of(TrainSettings)
+
+    def run(out: Path | None, config_file: Path | None, **values: Any) -> None:
+        every = (*data, *core, *own)
+        chosen = dict(spec.defaults)
+        if config_file is not None:
+            chosen |= read_toml(config_file, every, plugin.name)
+        chosen |= given(every, values)
+        if "steps" in chosen and "epochs" in spec.defaults and "epochs" not in values:
+            chosen.pop("epochs", None)  # the model's default yields to what was asked for
+
+        def part(config: type, names: tuple[options.Field, ...]) -> Any:
+            return options.build(config, {f.name: chosen[f.name] for f in names if f.name in chosen})
+
+        from gentool.train.session import start
+
+        start(
+            plugin,
+            spec,
+            part(spec.config, own),
+            part(DataOptions, data),
+            part(TrainSettings, core),
+            out,
+        )
+
+    signature = [
+        *parameters(own, f"Options of {plugin.name}", spec.defaults),
+        *parameters(data, "Data", spec.defaults),
+        *parameters(core, "Training", spec.defaults),
+        *OWN_OPTIONS,
+    ]
+    single = typer.Typer(add_completion=False)
+    single.command(name=plugin.name, help=_help(spec))(with_signature(run, signature))
+    return typer.main.get_command(single)
+
+
+def _help(spec: Any) -> str:
+    summary = spec.summary[:1].upper() + spec.summary[1:] + "."
+    return f"{summary}\n\n{spec.paper}." if spec.paper else summary

@@ -1,0 +1,232 @@
+"""The contract that a model fulfils: a few players, and what it can do once trained.
+
+The trainer knows nothing of VAEs or GANs. A model is an `nn.Module` that names its *players*, in
+the sense of the two-player game of Goodfellow et al. (2014); a VAE is a game of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from gentool.noise import Noise
+from gentool.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of data, on the device.
+
+    Attributes:
+        x: float32 images (N, C, H, W) in [0, 1], or points (N, D).
+        labels: int64 (N,), or None where the data has none.
+        pixels: the same images as uint8 (N, C, H, W), where they have been that; None for points.
+    """
+
+    x: Tensor
+    labels: Tensor | None = None
+    pixels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where in training an objective is evaluated.
+
+    Attributes:
+        noise: named random streams; each (stream, step) is a fixed draw.
+        progress: float32 scalar tensor in [0, 1], for warm-ups and schedules. It is a tensor,
+            not a number, so that a captured step stays valid.
+    """
+
+    noise: Noise
+    progress: Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a player minimises, and what is logged beside it.
+
+    Attributes:
+        loss: scalar tensor with a graph.
+        scalars: named scalar tensors, means over the batch; logged, not differentiated.
+    """
+
+    loss: Tensor
+    scalars: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimizer to be made by the trainer: `torch.optim.<kind>(lr=lr, **arguments)`."""
+
+    kind: str
+    lr: float
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def Adam(
+    lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+) -> OptimizerSpec:
+    """Adam (Kingma & Ba 2015)."""
+    return OptimizerSpec("Adam", lr, {"betas": betas, "eps": eps})
+
+
+def RMSprop(lr: float, alpha: float = 0.99, eps: float = 1e-8) -> OptimizerSpec:
+    """RMSprop (Tieleman & Hinton 2012), as WGAN uses it."""
+    return OptimizerSpec("RMSprop", lr, {"alpha": alpha, "eps": eps})
+
+
+def SGD(lr: float, momentum: float = 0.0) -> OptimizerSpec:
+    """Stochastic gradient descent, with heavy-ball momentum."""
+    return OptimizerSpec("SGD", lr, {"momentum": momentum})
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of the game.
+
+    Attributes:
+        name: what it is called in the log: ``elbo``, ``discriminator``, ``critic``, ``generator``.
+        module: what this player updates; the other players are frozen meanwhile.
+        objective: called as ``objective(batch, step)``.
+        optimizer: how it follows its gradient.
+        steps: consecutive updates a round: Goodfellow's k, WGAN's n_critic.
+        after_step: called after each update under `torch.no_grad`, e.g. to clip weights.
+
+    The first player's updates draw fresh batches, and an epoch is one pass over the data by
+    those; the players after it see the last batch that was drawn.
+    """
+
+    name: str
+    module: nn.Module
+    objective: Callable[[Batch, Step], Objective]
+    optimizer: OptimizerSpec
+    steps: int = 1
+    after_step: Callable[[], None] | None = None
+
+
+class Model(nn.Module):
+    """Base class of every model: an `nn.Module` with players that can be sampled.
+
+    Attributes:
+        data: the shape of one example.
+        latent_shape: shape of one z.
+    """
+
+    data: DataSpec
+    latent_shape: tuple[int, ...]
+
+    def players(self) -> Sequence[Player]:
+        """The sides of the game, in the order they move."""
+        raise TypeError(f"{type(self).__name__} has no players()")
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        """Draw n latents z ~ p(z), standard normal unless a model says otherwise.
+
+        Returns:
+            float32 (n, *latent_shape), on the device of `noise`.
+        """
+        return noise.normal("z", (n, *self.latent_shape))
+
+    def sample(
+        self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """Turn latents into examples.
+
+        Args:
+            z: (N, *latent_shape).
+            labels: int64 (N,) for a class-conditional model.
+            noise: where x ~ p(x|z) is to be drawn rather than its mean; models whose output is
+                a function of z ignore it.
+
+        Returns:
+            images (N, C, H, W) in [0, 1], or points (N, D).
+        """
+        raise TypeError(f"{type(self).__name__} has no sample()")
+
+
+@runtime_checkable
+class Evaluates(Protocol):
+    """Has scalars to report on data it does not train on."""
+
+    def evaluate(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
+        """Scalar tensors, means over the batch. Called in eval mode without gradients."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Looks at training data once before the first step."""
+
+    def prepare(self, x: Tensor) -> None:
+        """Set what depends on the data, e.g. an output bias from its mean.
+
+        Args:
+            x: up to 10,000 training examples, as in `Batch.x`.
+        """
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Can map an example to a latent, and so reconstruct it."""
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The most likely latent, (N, *latent_shape), of x as in `Batch.x`."""
+        ...
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Can weigh its own latents: log p(x) by importance sampling."""
+
+    def log_weights(self, batch: Batch, k: int, noise: Noise) -> Tensor:
+        """log w_i = log p(x, z_i) − log q(z_i|x) for z_1 … z_k ~ q(z|x).
+
+        Returns:
+            float32 (k, N) in nats.
+        """
+        ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Has an opinion on how real an example is."""
+
+    def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Discriminator logits or critic values, (N,); larger is more real."""
+        ...
+
+
+CAPABILITIES: dict[str, type] = {
+    "reconstruct": Encodes,
+    "likelihood": HasLikelihood,
+    "score": Scores,
+}
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers a module learns."""
+    return sum(p.numel() for p in module.parameters())
+
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Batch",
+    "Encodes",
+    "Evaluates",
+    "HasLikelihood",
+    "Model",
+    "Noise",
+    "Objective",
+    "OptimizerSpec",
+    "Player",
+    "Prepares",
+    "RMSprop",
+    "Scores",
+    "Step",
+]

@@ -1,0 +1,147 @@
+"""A run is a directory that anyone can read.
+
+    runs/vae-mnist-001/
+        config.json         everything that was asked for, and where it ran
+        model.safetensors   the weights; alone enough to sample
+        metrics.jsonl       one JSON object a line
+        samples/000469.png  fixed-noise samples by step
+        curves.png          the metrics as curves
+        README.md           the model card
+        state/step-000469/  checkpoints for `gentool resume`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gentool.errors import UserError, nearest, printable
+from gentool.files import explained, write_text
+
+ROOT = Path("runs")
+LATEST = ROOT / ".latest"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the parts of a run lie."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "curves.png"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "README.md"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state"
+
+    def read_config(self) -> dict[str, Any]:
+        """The run's config.json; raises UserError where it cannot be read."""
+        try:
+            value = json.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{printable(str(self.config))} cannot be read ({error}); is this a run directory?"
+            ) from error
+        if not isinstance(value, dict):
+            raise UserError(f"{printable(str(self.config))} does not hold a JSON object")
+        return value
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Every complete line of metrics.jsonl."""
+        if not self.metrics.exists():
+            return []
+        rows = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # a torn last line after a crash
+                rows.append(json.loads(line))
+        return rows
+
+
+def create(out: Path | None, model: str, data: str) -> Run:
+    """Make the directory of a new run: `out`, or the next free ``runs/<model>-<data>-NNN``."""
+    if out is None:
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{model}-{data}")
+        for number in itertools.count(1):
+            path = ROOT / f"{stem}-{number:03d}"
+            try:
+                with explained("the run", path):
+                    path.mkdir(parents=True)
+                break
+            except UserError as error:
+                if not isinstance(error.__cause__, FileExistsError):
+                    raise
+    else:
+        path = out
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(
+                f"{printable(str(path))} already exists and is not empty; choose another --out, "
+                "or continue that run with `gentool resume`"
+            )
+        with explained("the run", path):
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "samples").mkdir(exist_ok=True)
+    # The pointer is a convenience: where it cannot be written, training goes on.
+    with contextlib.suppress(OSError):
+        write_text(LATEST, f"{path.resolve()}\n")
+    return Run(path)
+
+
+def latest() -> Run:
+    """The run that was started last from this directory; raises UserError where there is none."""
+    try:
+        path = Path(LATEST.read_text(encoding="utf-8").strip())
+    except OSError:
+        raise UserError(
+            "there is no run here yet; train one with `gentool train MODEL`, or name a run"
+        ) from None
+    if not path.is_dir():
+        raise UserError(f"the latest run, {printable(str(path))}, is gone; name another run")
+    with contextlib.suppress(ValueError):  # shorter to read where it is below us
+        path = path.relative_to(Path.cwd())
+    return Run(path)
+
+
+def find(name: str | None) -> Run:
+    """A run by its path, by its name below ./runs, or the latest; raises UserError."""
+    if name is None:
+        return latest()
+    for path in (Path(name), ROOT / name):
+        if path.is_dir():
+            return Run(path)
+    known = [run.path.name for run in every()]
+    raise UserError(f"there is no run {printable(name)!r}{nearest(Path(name).name, known)}")
+
+
+def every() -> list[Run]:
+    """The runs below ./runs, oldest first."""
+    if not ROOT.is_dir():
+        return []
+    found = [p for p in ROOT.iterdir() if (p / "config.json").is_file()]
+    return [Run(p) for p in sorted(found, key=lambda p: (p.stat().st_mtime, p.name))]

@@ -1,0 +1,91 @@
+"""From a data split to batches on the device: whole batches at a time, no per-sample Python."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+from gentool.data.dataset import Split
+from gentool.model import Batch
+from gentool.noise import Noise
+
+DEVICE_SHARE = 0.5
+"""The share of free device memory that a resident data set may take."""
+
+
+class Feed:
+    """The batches of a split, in an order that is a function of (seed, epoch)."""
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        device: torch.device,
+        *,
+        seed: int = 0,
+        drop_last: bool = False,
+        flip: bool = False,
+    ) -> None:
+        self.n = len(split.x)
+        self.batch_size = min(batch_size, self.n)
+        self.device, self.seed, self.flip = device, seed, flip
+        with warnings.catch_warnings():  # memory-mapped data is read-only, and stays unwritten
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            self.x = _place(torch.from_numpy(split.x), device)
+        self.labels = None if split.labels is None else torch.from_numpy(split.labels).to(device)
+        whole = self.n // self.batch_size
+        self.per_epoch = whole if drop_last else math.ceil(self.n / self.batch_size)
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def at(self, step: int) -> Batch:
+        """The batch of training step `step` (counted from 0 over all epochs), shuffled."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+            self._order = torch.randperm(self.n, generator=generator).to(self.x.device)
+            self._epoch = epoch
+        start = position * self.batch_size
+        rows = self._order[start : start + self.batch_size]
+        batch = self._batch(self.x.index_select(0, rows), rows)
+        return self._flipped(batch, step) if self.flip else batch
+
+    def in_order(self, start: int) -> Batch:
+        """Rows start … start + batch_size - 1 as they are, for evaluation."""
+        rows = torch.arange(start, min(self.n, start + self.batch_size), device=self.x.device)
+        return self._batch(self.x[start : start + self.batch_size], rows)
+
+    def _batch(self, x: Tensor, rows: Tensor) -> Batch:
+        x = x.to(self.device, non_blocking=True)
+        labels = None
+        if self.labels is not None:
+            labels = self.labels.index_select(0, rows.to(self.labels.device))
+        if x.dtype == torch.uint8:
+            return Batch(torch.true_divide(x, 255), labels, x)
+        return Batch(x, labels)
+
+    def _flipped(self, batch: Batch, step: int) -> Batch:
+        """Mirror each image with probability ½, by a draw of its own for every step."""
+        key = torch.tensor(step, device=self.device)
+        u = Noise(self.seed, "data", key, self.device).uniform("flip", (len(batch.x), 1, 1, 1))
+        mirrored = u < 0.5
+        pixels = batch.pixels
+        if pixels is not None:
+            pixels = torch.where(mirrored, pixels.flip(-1), pixels)
+        return Batch(torch.where(mirrored, batch.x.flip(-1), batch.x), batch.labels, pixels)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One generator seed from (seed, epoch); odd multipliers keep the pairs apart."""
+    return (seed * 0x9E3779B97F4A7C15 + epoch * 0xD1B54A32D192ED03 + 1) % 2**63
+
+
+def _place(x: Tensor, device: torch.device) -> Tensor:
+    """Keep the data on the device where it fits well, else where it is (memory or a file)."""
+    if device.type != "cuda":
+        return x
+    free, _ = torch.cuda.mem_get_info(device)
+    return x.to(device) if x.numel() * x.element_size() < DEVICE_SHARE * free else x

@@ -1,0 +1,40 @@
+"""Choosing the device and how it computes."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from gentool.errors import UserError, printable
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is cuda where there is one, else cpu; raises UserError for what is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(
+            f"--device {printable(name)!r} is unknown; it takes auto, cpu, cuda, cuda:1 or mps"
+        ) from None
+    here = {
+        "cpu": lambda: True,
+        "cuda": lambda: (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }
+    if device.type not in here or not here[device.type]():
+        raise UserError(f"--device {printable(name)} is not available here; try --device auto")
+    return device
+
+
+def set_up(threads: int | None, deterministic: bool, seed: int) -> None:
+    """Set the process up before a model is built: threads, determinism, the global seed."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)

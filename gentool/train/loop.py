@@ -1,0 +1,254 @@
+"""The one training loop: rounds of players, until the steps are done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gentool.data.dataset import Dataset
+from gentool.errors import UserError
+from gentool.model import Evaluates, Model, Step
+from gentool.noise import Noise
+from gentool.runs import Run
+from gentool.spec import ModelSpec
+from gentool.train.batches import Feed
+from gentool.train.display import Display
+from gentool.train.metrics import MetricsLog
+from gentool.train.pictures import Pictures
+from gentool.train.player import Average, PlayerState, autocast, freeze_all_but
+from gentool.train.settings import TrainSettings
+from gentool.train.state import Checkpoint, save
+from gentool.train.stopping import StopRequest
+from gentool.weights import Header, save_model
+
+EVALUATION_BATCH = 500
+
+
+class Trainer:
+    """Trains `model` on `dataset` into `run`.
+
+    A step is one update of the first player, with one fresh batch; after every `steps` of its
+    updates the other players take theirs. Epoch, position and round follow from the step alone.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        header: Header,
+        spec: ModelSpec,
+        dataset: Dataset,
+        settings: TrainSettings,
+        run: Run,
+        device: torch.device,
+    ) -> None:
+        self.model, self.header, self.settings = model, header, settings
+        self.run, self.device, self.step = run, device, 0
+        self.feed = Feed(
+            dataset.train,
+            settings.batch_size,
+            device,
+            seed=settings.seed,
+            drop_last=spec.drop_last,
+            flip=settings.flip and dataset.spec.kind == "image",
+        )
+        size = max(settings.batch_size, EVALUATION_BATCH)
+        self.test = Feed(dataset.test, size, device) if len(dataset.test) else None
+        self.total = settings.steps or (settings.epochs or 1) * self.feed.per_epoch
+        self.players = self._make_players()
+        self.average = Average(model, settings.ema) if settings.ema is not None else None
+        self.pictures = Pictures(model, dataset, run, settings.seed, device)
+        self.log: MetricsLog | None = None
+
+    def _make_players(self) -> list[PlayerState]:
+        players = list(self.model.players())
+        first = players[0].steps
+        rounds = math.ceil(self.total / first)
+        totals = [self.total, *(rounds * p.steps for p in players[1:])]
+        pairs = zip(players, totals, strict=True)
+        return [PlayerState(p, self.settings, self.device, n) for p, n in pairs]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs begun so far, from 1; the one that just ended, at its end."""
+        return max(1, math.ceil(self.step / self.feed.per_epoch))
+
+    def fit(self) -> None:
+        """Train from `self.step` to the end.
+
+        Raises:
+            Stopped: after a signal or --max-time, with everything saved.
+            UserError: where the loss is no longer finite; the last checkpoint is kept.
+        """
+        self.log = self.log or MetricsLog(self.run.metrics)
+        display = Display(self.total, self.feed.per_epoch, self.feed.batch_size, self.step)
+        try:
+            with StopRequest(self.settings.max_time) as stop:
+                if self.step == 0:
+                    self._draw_picture()
+                self._fit(display, stop)
+        finally:
+            display.close()
+            self.log.close()
+
+    def _fit(self, display: Display, stop: StopRequest) -> None:
+        self.model.train()
+        display.begin_epoch(self.step)
+        while self.step < self.total:
+            self.take_step()
+            if display.due():
+                display.step(self.step, self._running_loss())
+            ended = self.step % self.feed.per_epoch == 0 or self.step == self.total
+            if ended:
+                self._end_epoch(display)
+            elif self.step % self.settings.log_every == 0:
+                self._write_row("train", self._train_means())
+            if (reason := stop.pending()) is not None and self.step < self.total:
+                self.save()
+                raise reason
+
+    def take_step(self) -> None:
+        """One update of the first player, and the others' turn where its round is over."""
+        batch = self.feed.at(self.step)
+        first, *others = self.players
+        self._move(first, batch)
+        self.step += 1
+        if self.step % first.player.steps == 0:
+            for other in others:
+                for _ in range(other.player.steps):
+                    self._move(other, batch)
+        if self.average is not None:
+            self.average.update()
+
+    def _move(self, state: PlayerState, batch: Any) -> None:
+        if len(self.players) > 1:
+            freeze_all_but(self.players, state)
+        state.update(batch)
+
+    def _end_epoch(self, display: Display) -> None:
+        rate = display.rate(self.step)
+        rows = {"train": {**self._train_means(), "examples_per_s": round(rate, 1)}}
+        last = self.step == self.total
+        with self.averaged():
+            if (test := self.evaluate()) is not None:
+                rows["test"] = test
+            every = self.settings.sample_every
+            if every and (self.epoch % every == 0 or last):
+                self._draw_picture()
+        for split, row in rows.items():
+            self._write_row(split, row)
+        shown = {k: {n: v for n, v in r.items() if n != "examples_per_s"} for k, r in rows.items()}
+        display.epoch(self.epoch, self.step, rate, shown)
+        if self.epoch % self.settings.save_every == 0 or last:
+            self.save()
+        display.begin_epoch(self.step)
+
+    def evaluate(self) -> dict[str, float] | None:
+        """Means of the model's scalars over the test split; None where it has none."""
+        if self.test is None or not isinstance(self.model, Evaluates):
+            return None
+        sums: dict[str, Tensor] = {}
+        progress = torch.tensor(min(1.0, self.step / self.total), device=self.device)
+        zero = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.model.eval()
+        with torch.inference_mode(), autocast(self.device, self.settings.precision):
+            for start in range(0, self.test.n, self.test.batch_size):
+                batch = self.test.in_order(start)
+                noise = Noise(self.settings.seed, "test", zero, self.device, row_offset=start)
+                for name, value in self.model.evaluate(batch, Step(noise, progress)).items():
+                    sums[name] = sums.get(name, 0) + value.double() * len(batch.x)
+        self.model.train()
+        return {name: value.item() / self.test.n for name, value in sums.items()}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the moving average, where there is one, in the place of the weights."""
+        if self.average is None:
+            yield
+            return
+        live, shadow = self.average.live, self.average.shadow
+        kept = {k: v.clone() for k, v in live.items()}
+        for k, v in live.items():
+            v.copy_(shadow[k])
+        try:
+            yield
+        finally:
+            for k, v in live.items():
+                v.copy_(kept[k])
+
+    def _draw_picture(self) -> None:
+        self.model.eval()
+        self.pictures.draw(self.step)
+        self.model.train()
+
+    def _running_loss(self) -> float | None:
+        first = self.players[0]
+        return first.sums["loss"].item() / first.examples if first.examples else None
+
+    def _train_means(self) -> dict[str, float]:
+        """Means since the last row, over all players; stops the run where one is not finite."""
+        means: dict[str, float] = {}
+        for state in self.players:
+            for name, value in state.take_means().items():
+                alone = name != "loss" or len(self.players) == 1
+                means[name if alone else f"{state.player.name}_loss"] = value
+        if not all(math.isfinite(v) for v in means.values()):
+            name = next(n for n, v in means.items() if not math.isfinite(v))
+            self._write_row("train", {**means, "warning": f"{name} is not finite"})
+            raise UserError(
+                f"{name} is no longer finite near step {self.step}; the last checkpoint is kept in "
+                f"{self.run.state}; try a lower learning rate, --clip-grad 1 or --precision fp32"
+            )
+        return means
+
+    def _write_row(self, split: str, scalars: dict[str, Any]) -> None:
+        assert self.log is not None
+        self.log.write({"epoch": self.epoch, "step": self.step, "split": split, **scalars})
+
+    def save(self) -> None:
+        """Write a checkpoint, and from it the model file that samples."""
+        assert self.log is not None
+        self.log.sync()
+        save(self.run.state, self.step, self.snapshot(), self.settings.keep)
+        weights = self.model.state_dict() if self.average is None else self.average.shadow
+        save_model(self.run.model, weights, self.header)
+
+    def snapshot(self) -> Checkpoint:
+        """Everything that the rest of training depends on."""
+        assert self.log is not None
+        optim: dict[str, Tensor] = {"rng/cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            optim["rng/cuda"] = torch.cuda.get_rng_state(self.device)
+        players = []
+        for i, state in enumerate(self.players):
+            tensors, values = state.to_state()
+            optim |= {f"player{i}/{k}": v for k, v in tensors.items()}
+            players.append(values)
+        groups = {"weights": self.model.state_dict(), "optim": optim}
+        if self.average is not None:
+            groups["average"] = self.average.shadow
+        values = {"step": self.step, "metrics_bytes": self.log.offset, "players": players}
+        return Checkpoint(groups, values)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up training where `checkpoint` was made."""
+        self.step = int(checkpoint.values["step"])
+        self.model.load_state_dict(dict(checkpoint.groups["weights"]))
+        optim = checkpoint.groups["optim"]
+        for i, (state, values) in enumerate(
+            zip(self.players, checkpoint.values["players"], strict=True)
+        ):
+            prefix = f"player{i}/"
+            tensors = {k.removeprefix(prefix): v for k, v in optim.items() if k.startswith(prefix)}
+            state.from_state(tensors, values)
+        if self.average is not None:
+            for k, v in checkpoint.groups["average"].items():
+                self.average.shadow[k].copy_(v)
+        torch.set_rng_state(optim["rng/cpu"])
+        if self.device.type == "cuda" and "rng/cuda" in optim:
+            torch.cuda.set_rng_state(optim["rng/cuda"], self.device)
+        self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))

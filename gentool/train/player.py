@@ -1,0 +1,197 @@
+"""One player's update: forward, backward, clip, optimizer, moving average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gentool.model import Batch, Model, OptimizerSpec, Player, Step
+from gentool.noise import Noise
+from gentool.train.settings import TrainSettings
+
+
+def make_optimizer(
+    spec: OptimizerSpec, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
+    """The fastest implementation torch has of the optimizer: fused, else for-each."""
+    parameters = list(parameters)
+    kind = getattr(torch.optim, spec.kind)
+    try:
+        optimizer = kind(parameters, lr=spec.lr, fused=True, **spec.arguments)
+    except (TypeError, RuntimeError):  # RMSprop has no fused form; nor have some devices
+        optimizer = kind(parameters, lr=spec.lr, foreach=True, **spec.arguments)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    return optimizer
+
+
+def lr_factor(schedule: str, warmup: int, update: int, total: int) -> float:
+    """What a learning rate is multiplied by at an update, in [0, 1].
+
+    Linear warm-up over the first `warmup` updates, then constant, or falling to 0 at `total`
+    along a line or half a cosine (Loshchilov & Hutter 2017).
+    """
+    if update < warmup:
+        return (update + 1) / warmup
+    if schedule == "constant" or total <= warmup:
+        return 1.0
+    done = min(1.0, (update - warmup) / (total - warmup))
+    return 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+class PlayerState:
+    """A player with everything that its updates change: optimizer, counter, scaler, sums."""
+
+    def __init__(
+        self, player: Player, settings: TrainSettings, device: torch.device, total: int
+    ) -> None:
+        """
+        Args:
+            total: how many updates this player will make in the whole training.
+        """
+        self.player, self.settings, self.device, self.total = player, settings, device, total
+        self.parameters = [p for p in player.module.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(player.optimizer, self.parameters)
+        # The counter lives on the device: it keys the noise, and a captured step must see it.
+        self.updates = torch.zeros((), dtype=torch.int64, device=device)
+        self.count = 0
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self.sums: dict[str, Tensor] = {}
+        self.examples = 0
+
+    def update(self, batch: Batch) -> None:
+        """Take one step down the gradient of the player's objective."""
+        factor = lr_factor(
+            self.settings.lr_schedule, self.settings.lr_warmup, self.count, self.total
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.player.optimizer.lr * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        self._backward(batch)
+        if self.settings.clip_grad is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_grad, foreach=True)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.player.after_step is not None:
+            with torch.no_grad():
+                self.player.after_step()
+        self.count += 1
+        self.updates.add_(1)
+
+    def _backward(self, batch: Batch) -> None:
+        """Gradients of the whole batch, part by part; each part weighs as many as it holds."""
+        n = len(batch.x)
+        progress = (self.updates / max(1, self.total)).to(torch.float32)
+        part = -(-n // self.settings.accumulate)
+        for start in range(0, n, part):
+            piece = batch if part >= n else slice_batch(batch, start, start + part)
+            share = len(piece.x) / n
+            noise = Noise(
+                self.settings.seed, self.player.name, self.updates, self.device, row_offset=start
+            )
+            with autocast(self.device, self.settings.precision):
+                objective = self.player.objective(piece, Step(noise, progress))
+            loss = objective.loss if share == 1 else objective.loss * share
+            self.scaler.scale(loss).backward()
+            self._log({"loss": objective.loss, **objective.scalars}, len(piece.x))
+
+    def _log(self, scalars: dict[str, Tensor], n: int) -> None:
+        """Add to the running sums, on the device; nothing is read back here."""
+        for name, value in scalars.items():
+            if name not in self.sums:
+                self.sums[name] = torch.zeros((), dtype=torch.float64, device=value.device)
+            self.sums[name].add_(value.detach(), alpha=n)
+        self.examples += n
+
+    def take_means(self) -> dict[str, float]:
+        """Means of the scalars since the last call, weighted by examples; waits for the device."""
+        if not self.examples:
+            return {}
+        means = {name: total.item() / self.examples for name, total in self.sums.items()}
+        for total in self.sums.values():
+            total.zero_()
+        self.examples = 0
+        return means
+
+    def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the next update depends on, as tensors and as plain JSON values."""
+        tensors, values = _flatten(self.optimizer.state_dict())
+        tensors |= {f"sums/{name}": total for name, total in self.sums.items()}
+        return tensors, {
+            "count": self.count,
+            "examples": self.examples,
+            "optimizer": values,
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def from_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """The inverse of `to_state`."""
+        self.count, self.examples = int(values["count"]), int(values["examples"])
+        self.updates.fill_(self.count)
+        self.scaler.load_state_dict(values["scaler"])
+        state = self.optimizer.state_dict()
+        entries: dict[int, dict[str, Any]] = {}
+        for key, value in [*tensors.items(), *values["optimizer"].items()]:
+            kind, _, rest = key.partition("/")
+            if kind == "sums":
+                self.sums[rest] = value.to(self.device)
+            else:
+                index, _, name = rest.partition("/")
+                entries.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({**state, "state": entries})
+
+
+def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimizer's state_dict as named tensors, and the entries that are no tensors."""
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, Any] = {}
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            target = tensors if isinstance(value, Tensor) else values
+            target[f"optimizer/{index}/{name}"] = value
+    return tensors, values
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The mixed-precision context of a precision; losses and sums stay fp32 in `gentool.ops`."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
+    """Rows start … stop-1 of a batch."""
+    return Batch(
+        batch.x[start:stop],
+        None if batch.labels is None else batch.labels[start:stop],
+        None if batch.pixels is None else batch.pixels[start:stop],
+    )
+
+
+def freeze_all_but(states: Sequence[PlayerState], moving: PlayerState) -> None:
+    """Let gradients flow into one player's parameters only."""
+    mine = {id(p) for p in moving.parameters}
+    for state in states:
+        for p in state.parameters:
+            p.requires_grad_(id(p) in mine)
+
+
+class Average:
+    """Exponential moving average of a model's weights; integer buffers are copied."""
+
+    def __init__(self, model: Model, decay: float) -> None:
+        self.decay = decay
+        self.live = model.state_dict()  # aliases: training changes these tensors in place
+        self.shadow = {k: v.detach().clone() for k, v in self.live.items()}
+        self.floats = [k for k, v in self.live.items() if v.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """shadow ← decay·shadow + (1 − decay)·weights."""
+        shadows, lives = ([d[k] for k in self.floats] for d in (self.shadow, self.live))
+        torch._foreach_lerp_(shadows, lives, 1 - self.decay)
+        for k in self.live.keys() - set(self.floats):
+            self.shadow[k].copy_(self.live[k])

@@ -1,0 +1,61 @@
+"""The options that every model shares: how to train, whatever is trained. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from gentool.data.options import DataOptions
+from gentool.options import Field, fields_of
+from gentool.spec import Option
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Core options of ``gentool train``; a plugin may set its own defaults for them."""
+
+    epochs: Annotated[int | None, Option("passes over the training data; 10 unless the model says otherwise", min=1)] = None
+    steps: Annotated[int | None, Option("batches to train on, instead of --epochs", min=1)] = None
+    batch_size: Annotated[int, Option("examples a batch", min=1)] = 128
+    seed: Annotated[int, Option("seed of everything random", min=0, max=2**63 - 1)] = 0
+    device: Annotated[str, Option("auto (cuda, else cpu), cpu, cuda, cuda:1 or mps")] = "auto"
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], Option("of the forward pass; weights stay fp32")
+    ] = "fp32"
+    accumulate: Annotated[
+        int, Option("split each batch into this many parts to save memory", min=1)
+    ] = 1
+    clip_grad: Annotated[
+        float | None, Option("largest gradient norm of a player", above=0)
+    ] = None
+    ema: Annotated[
+        float | None,
+        Option("decay of an average of the weights, which is what samples", min=0, below=1),
+    ] = None
+    lr_schedule: Annotated[
+        Literal["constant", "linear", "cosine"], Option("how learning rates fall, to 0 at the end")
+    ] = "constant"
+    lr_warmup: Annotated[
+        int, Option("updates over which learning rates rise from 0", min=0)
+    ] = 0
+    flip: Annotated[bool, Option("mirror training images left-right at random")] = False
+    deterministic: Annotated[
+        bool, Option("only algorithms that repeat bit for bit (slower on CUDA)")
+    ] = False
+    threads: Annotated[int | None, Option("CPU threads; all cores by default", min=1)] = None
+    log_every: Annotated[int, Option("batches between lines of metrics.jsonl", min=1)] = 500
+    sample_every: Annotated[int, Option("epochs between sample pictures; 0: never", min=0)] = 1
+    save_every: Annotated[int, Option("epochs between checkpoints", min=1)] = 1
+    keep: Annotated[int, Option("newest checkpoints to keep", min=1)] = 2
+    max_time: Annotated[
+        str | None, Option("save and stop after this long, e.g. 90s, 30m or 2h")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("--epochs and --steps both say how long to train; give one of them")
+
+
+def core_fields() -> tuple[Field, ...]:
+    """Every option of ``gentool train`` that is not a model's own."""
+    return (*fields_of(DataOptions), *fields_of(TrainSettings))

@@ -1,0 +1,140 @@
+"""Weights on disk: safetensors with one canonical JSON entry in the header. Never pickle.
+
+The header's metadata has the single key ``gentool``: safetensors writes several keys in random
+order, and equal runs must give equal bytes. The JSON holds ``format_version``, ``model``,
+``plugin`` (distribution and version), ``config`` and ``data``; no time, host or path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gentool.errors import UserError, printable
+from gentool.files import canonical_json, written_aside
+from gentool.spec import DataSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT_VERSION = 1
+KEY = "gentool"
+LARGEST_HEADER = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a model file says of itself.
+
+    Attributes:
+        model: the name of the plugin's model.
+        distribution, version: of the plugin that wrote it.
+        config: the model's config, as plain JSON.
+        data: the shape of one example.
+        shapes: of each tensor, by name.
+    """
+
+    model: str
+    distribution: str
+    version: str
+    config: dict[str, Any]
+    data: DataSpec
+    shapes: dict[str, tuple[int, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "model": self.model,
+            "plugin": {"distribution": self.distribution, "version": self.version},
+            "config": self.config,
+            "data": self.data.to_json(),
+        }
+
+
+def save_model(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
+    """Write a model file atomically; equal tensors and headers give equal bytes."""
+    save_tensors(path, tensors, {KEY: canonical_json(header.to_json())})
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors atomically; shared or strided ones are stored as contiguous copies."""
+    from safetensors.torch import save_file
+
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with written_aside(path) as aside:
+        save_file(plain, aside, metadata=metadata)
+
+
+def read_header(path: Path) -> Header:
+    """Read and check a model file's header, nothing else; raises UserError. No torch."""
+    shown = printable(str(path))
+    raw = _raw_header(path, shown)
+    metadata = raw.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or KEY not in metadata:
+        raise UserError(
+            f"{shown} is a safetensors file, but not one that gentool wrote "
+            "(its header has no 'gentool' entry)"
+        )
+    try:
+        ours = json.loads(metadata[KEY])
+        if type(ours["format_version"]) is not int:
+            raise ValueError("format_version is not a number")
+        if ours["format_version"] > FORMAT_VERSION:
+            raise UserError(
+                f"{shown} has format version {ours['format_version']}, newer than this gentool "
+                f"reads ({FORMAT_VERSION}); upgrade gentool"
+            )
+        model, plugin, config = ours["model"], ours["plugin"], ours["config"]
+        strings = (model, plugin["distribution"], plugin["version"])
+        if not all(isinstance(s, str) for s in strings) or not isinstance(config, dict):
+            raise ValueError("its entries have the wrong types")
+        shapes = {name: tuple(entry["shape"]) for name, entry in raw.items()}
+        data = DataSpec.from_json(ours["data"])
+        return Header(model, plugin["distribution"], plugin["version"], config, data, shapes)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = printable(str(error), 120)
+        raise UserError(f"the gentool entry of {shown} is damaged ({reason})") from error
+
+
+def _raw_header(path: Path, shown: str) -> dict[str, Any]:
+    """The JSON header of a safetensors file, its size checked before anything is read."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            if size < 8 or length > min(size - 8, LARGEST_HEADER):
+                raise UserError(
+                    f"{shown} is truncated or no safetensors file: "
+                    f"its header claims {length} bytes, the file has {size}"
+                )
+            raw = json.loads(handle.read(length))
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{shown} is no safetensors file: its header is not JSON") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{shown} is no safetensors file: its header is not a JSON object")
+    return raw
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a safetensors file, as fresh aligned copies; raises UserError."""
+    from safetensors import SafetensorError, safe_open
+
+    shown = printable(str(path))
+    try:
+        with safe_open(path, framework="pt") as handle:
+            # Views into the mapped file may be unaligned, and the file may be replaced meanwhile.
+            return {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        reason = printable(str(error), 120)
+        raise UserError(
+            f"{shown} is damaged ({reason}); use another copy or an earlier checkpoint"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read: {error.strerror or error}") from error

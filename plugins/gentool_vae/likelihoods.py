@@ -1,0 +1,160 @@
+"""p(x|z): what the decoder's output means.
+
+Each likelihood gives −log p(x|z) summed over the dimensions of x, in nats; the mean image; and a
+draw x ~ p(x|z). `params` is the decoder's output: (N, C, H, W) for images, (N, D) for points.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from gentool_vae.networks import at_least_fp32
+from torch import Tensor, nn
+
+from gentool import ops
+from gentool.noise import Noise
+
+
+class Likelihood(nn.Module):
+    """Base class. `density` says whether `nll` is a normalised −log p(x|z)."""
+
+    density = True
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        """−log p(x|z) of `target` (float in [0, 1], or uint8 read as t/255): (N,), nats."""
+        raise TypeError(f"{type(self).__name__} has no nll()")
+
+    def mean(self, params: Tensor) -> Tensor:
+        """E[x|z], of the shape of `params`."""
+        raise TypeError(f"{type(self).__name__} has no mean()")
+
+    def draw(self, params: Tensor, noise: Noise) -> Tensor:
+        """x ~ p(x|z), of the shape of `params`."""
+        raise TypeError(f"{type(self).__name__} has no draw()")
+
+    def bias_for(self, mean: Tensor) -> Tensor:
+        """The output bias under which E[x|z] is `mean` before anything is learned."""
+        return mean
+
+
+class Bernoulli(Likelihood):
+    """log p(x|z) = Σ x·log ρ + (1 − x)·log(1 − ρ), ρ = sigmoid(params).
+
+    On grey pixels this is the usual training loss but no density over [0, 1]; with binarised
+    pixels, or ``continuous-bernoulli``, it is one.
+    """
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        return ops.bce_with_logits(params, target)
+
+    def mean(self, params: Tensor) -> Tensor:
+        return torch.sigmoid(params)
+
+    def draw(self, params: Tensor, noise: Noise) -> Tensor:
+        u = noise.uniform("x", tuple(params.shape))
+        return (u < torch.sigmoid(params)).to(params.dtype)
+
+    def bias_for(self, mean: Tensor) -> Tensor:
+        # Pixels that are always 0 or 1 would ask for an infinite logit.
+        return torch.logit(mean.clamp(1e-3, 1 - 1e-3))
+
+
+class ContinuousBernoulli(Bernoulli):
+    """The Bernoulli's formula, normalised over [0, 1]: Loaiza-Ganem & Cunningham 2019, eq. 3–5.
+
+    With logit l, the constant of the paper is C = l / tanh(l/2), and C(0) = 2.
+    """
+
+    near = 0.05
+    """Below this |l| the closed forms cancel, and their series take over."""
+
+    def log_constant(self, logit: Tensor) -> Tensor:
+        """log C(l), elementwise, in fp32."""
+        logit = at_least_fp32(logit)
+        small = logit.abs() < self.near
+        safe = torch.where(small, torch.ones_like(logit), logit).abs()
+        series = math.log(2.0) + logit.square() / 12
+        return torch.where(small, series, safe.log() - torch.tanh(safe / 2).log())
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        constant = self.log_constant(params).flatten(1).sum(1)
+        return super().nll(params, target) - constant
+
+    def mean(self, params: Tensor) -> Tensor:
+        small = params.abs() < self.near
+        safe = torch.where(small, torch.ones_like(params), params)
+        series = 0.5 + params / 12
+        return torch.where(small, series, -1 / torch.expm1(-safe) - 1 / safe)
+
+    def draw(self, params: Tensor, noise: Noise) -> Tensor:
+        """Inverts the CDF (e^{lx} − 1)/(e^l − 1), mirrored so that no exponential overflows."""
+        u = noise.uniform("x", tuple(params.shape))
+        small = params.abs() < 1e-3
+        l = -torch.where(small, torch.ones_like(params), params).abs()
+        x = torch.log1p(u * torch.expm1(l)) / l
+        return torch.where(small, u, torch.where(params > 0, 1 - x, x)).clamp(0, 1)
+
+
+class Gaussian(Likelihood):
+    """x | z ~ N(params, σ²) with one σ: fixed, or learned as one parameter beside the networks."""
+
+    def __init__(self, sigma: float | None) -> None:
+        super().__init__()
+        log_sigma = torch.tensor(0.0 if sigma is None else math.log(sigma))
+        self.log_sigma = nn.Parameter(log_sigma, requires_grad=sigma is None)
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        mean = at_least_fp32(params)
+        # An e^−7 floor: on data with constant pixels the optimum is σ = 0.
+        log_sigma = self.log_sigma.to(mean.dtype).clamp(min=-7.0)
+        target = _as_float(target, mean)
+        squares = ((target - mean) * torch.exp(-log_sigma)).square().flatten(1).sum(1)
+        return 0.5 * squares + mean[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
+
+    def mean(self, params: Tensor) -> Tensor:
+        return params
+
+    def draw(self, params: Tensor, noise: Noise) -> Tensor:
+        eps = noise.normal("x", tuple(params.shape))
+        return params + torch.exp(self.log_sigma.clamp(min=-7.0)) * eps
+
+
+class SquaredError(Likelihood):
+    """½‖x − x̂‖²: the plain autoencoder of the lectures. Not a density, so z is not drawn."""
+
+    density = False
+
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        wide = at_least_fp32(params)
+        difference = wide - _as_float(target, wide)
+        return 0.5 * difference.square().flatten(1).sum(1)
+
+    def mean(self, params: Tensor) -> Tensor:
+        return params
+
+    def draw(self, params: Tensor, noise: Noise) -> Tensor:
+        return params
+
+
+def _as_float(target: Tensor, like: Tensor) -> Tensor:
+    if target.dtype == torch.uint8:
+        return torch.true_divide(target, 255).to(like.dtype)
+    return target.to(like.dtype)
+
+
+def make_likelihood(name: str, sigma: float | None, kind: str) -> Likelihood:
+    """The likelihood of that name for ``"image"`` or ``"points"``; raises ValueError."""
+    if name == "auto":
+        name = "bernoulli" if kind == "image" else "gaussian"
+    if kind == "points" and "bernoulli" in name:
+        raise ValueError(
+            f"--likelihood {name} is for images in [0, 1]; for points use --likelihood gaussian"
+        )
+    if name == "gaussian":
+        return Gaussian(sigma)
+    return {"bernoulli": Bernoulli, "continuous-bernoulli": ContinuousBernoulli}.get(
+        name, SquaredError
+    )()
+
+
