@@ -14,16 +14,17 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -40,12 +41,18 @@ DEFAULT_LIMIT_GB = 50.0
 _META = "meta.json"
 _STALE_SECONDS = 24 * 3600
 _BLOCK, _BLOCKS = 4096, 64
+_HEADER = 256  # bytes of a .npy header, a multiple of 64
 
 
 def stamp(path: Path) -> list[Any]:
     """What identifies a file's content without reading it: real path, size, mtime in ns."""
     status = path.stat()
     return [os.path.realpath(path), status.st_size, status.st_mtime_ns]
+
+
+def digest(value: Any) -> str:
+    """A hash of any JSON value, for long lists in a key."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def through(options: DataOptions, key: dict[str, Any], make: Callable[[], Loaded]) -> Loaded:
@@ -122,12 +129,27 @@ class Draft:
         mapped page for which there is no room would kill the process (SIGBUS)."""
         path = self.path(name)
         kind = np.dtype(dtype)
-        header = {"descr": kind.str, "fortran_order": False, "shape": shape}
         with path.open("wb") as file:
-            np.lib.format.write_array_header_2_0(file, header)
-            offset = file.tell()
-            _claim(file.fileno(), offset + int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
-        return np.memmap(path, kind, "r+", offset, shape)
+            _write_header(file, shape, kind, _HEADER)
+            file.flush()
+            _claim(file.fileno(), _HEADER + math.prod(shape) * kind.itemsize)
+        return np.memmap(path, kind, "r+", _HEADER, shape)
+
+    def keep_rows(self, name: str, rows: Sequence[int]) -> np.ndarray:
+        """Shrink an array to the given ascending rows, in place; returns it mapped."""
+        path = self.path(name)
+        whole = np.load(path, mmap_mode="r+", allow_pickle=False)
+        if len(rows) == len(whole):
+            return whole
+        for start in range(0, len(rows), 1024):
+            part = rows[start : start + 1024]
+            whole[start : start + len(part)] = whole[list(part)]
+        whole.flush()
+        shape, kind, offset = (len(rows), *whole.shape[1:]), whole.dtype, whole.offset
+        with path.open("r+b") as file:
+            _write_header(file, shape, kind, offset)
+            file.truncate(offset + math.prod(shape) * kind.itemsize)
+        return np.load(path, mmap_mode="r+", allow_pickle=False)
 
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
@@ -225,14 +247,21 @@ def _check(path: Path) -> tuple[int, int]:
 
 
 def _content(loaded: Loaded) -> str:
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for name, split in _splits(loaded):
-        digest.update(f"{name} {split.x.shape} {split.x.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(split.x).data)
+        found.update(f"{name} {split.x.shape} {split.x.dtype.str}".encode())
+        found.update(np.ascontiguousarray(split.x).data)
         if split.labels is not None:
-            digest.update(split.labels.astype("<i8").tobytes())
-    digest.update("\0".join(loaded.classes).encode())
-    return digest.hexdigest()
+            found.update(split.labels.astype("<i8").tobytes())
+    found.update("\0".join(loaded.classes).encode())
+    return found.hexdigest()
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...], kind: np.dtype, length: int) -> None:
+    """The header of a .npy file, version 1.0, padded to `length` so that a new one fits."""
+    facts = {"descr": kind.str, "fortran_order": False, "shape": tuple(map(int, shape))}
+    text = repr(facts).encode("ascii").ljust(length - 11) + b"\n"
+    file.write(b"\x93NUMPY\x01\x00" + (length - 10).to_bytes(2, "little") + text)
 
 
 def _claim(descriptor: int, size: int) -> None:

@@ -35,7 +35,7 @@ class Split:
         return len(self.x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class BadFile:
     """A file that could not be decoded; both strings are safe to print."""
 

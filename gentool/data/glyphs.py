@@ -22,17 +22,23 @@ DEFAULT_COUNT = 20_000
 CLASSES = tuple("0123456789")
 
 _MASTER = 112  # side of the drawing that is mapped, four times the result's
-_FONT_SIZE = 84
+_FONT_SIZE = 104
 _WEIGHTS = (0, 1, 2, 3, 4, 5)  # extra half-width of the stroke, in pixels of the drawing
 _SEED = 28_280_910
-_VERSION = 1  # to be raised when the drawing changes: old cache entries are then not used
+_VERSION = 1  # to be raised when the drawing changes, so that old cache entries go unused
 
 
 def load(request: Request) -> Loaded:
     """`count` training examples (default 20,000) and a tenth as many test examples."""
     n = request.count or DEFAULT_COUNT
     counts = (n, max(n // 10, 1))
-    key = {"source": "glyphs", "version": _VERSION, "pillow": _pillow(), "counts": counts}
+    key = {
+        "source": "glyphs",
+        "version": _VERSION,
+        "font": _FONT_SIZE,
+        "pillow": _pillow(),
+        "counts": counts,
+    }
 
     def draw_both() -> Loaded:
         def report(done: int) -> None:

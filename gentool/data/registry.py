@@ -106,6 +106,20 @@ _SOURCES: list[SourceInfo] = [
         "gentool.data.idx:load",
         accepts="gentool.data.idx:accepts",
     ),
+    SourceInfo(
+        "zip",
+        "path",
+        "zip of images; sub-folders as for a folder",
+        "gentool.data.images:load_zip",
+        accepts="gentool.data.images:accepts_zip",
+    ),
+    SourceInfo(
+        "folder",
+        "path",
+        "folder of images; class sub-folders become labels, train/ and test/ the splits",
+        "gentool.data.images:load_folder",
+        accepts="gentool.data.images:accepts_folder",
+    ),
 ]
 
 
