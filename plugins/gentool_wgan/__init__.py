@@ -1,0 +1,61 @@
+"""The Wasserstein GAN as a gentool plugin. No torch here: `model.py` has the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from gentool.hookspecs import hookimpl
+from gentool.spec import ModelSpec, Option
+
+
+@dataclass(frozen=True)
+class WGANConfig:
+    """Options of ``gentool train wgan``."""
+
+    lipschitz: Annotated[
+        Literal["gp", "clip", "spectral"],
+        Option("what bounds the critic's slope: gradient penalty, weight clipping, spectral norm"),
+    ] = "gp"
+    penalty: Annotated[float, Option("λ, the weight of the gradient penalty", above=0)] = 10.0
+    clip: Annotated[float, Option("c: weights are clipped to [−c, c]", above=0)] = 0.01
+    critic_steps: Annotated[int, Option("critic updates per generator update", min=1)] = 5
+    net: Annotated[
+        Literal["auto", "mlp", "conv"], Option("networks; auto: conv for images, mlp for points")
+    ] = "auto"
+    hidden: Annotated[
+        tuple[int, ...], Option("widths of the hidden layers, for --net mlp", min=1)
+    ] = (256, 256, 256)
+    width: Annotated[
+        int, Option("channels at the image's end of the networks, for --net conv", min=1)
+    ] = 32
+    latent_dim: Annotated[int, Option("size of z", min=1)] = 64
+    noise: Annotated[
+        Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
+    ] = "gaussian"
+    conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
+    optimizer: Annotated[
+        Literal["auto", "adam", "rmsprop"],
+        Option("auto: rmsprop for clip, adam otherwise, as the papers have it"),
+    ] = "auto"
+    lr: Annotated[
+        float | None, Option("learning rate; none: 5e-5 for rmsprop, 1e-4 for adam", above=0)
+    ] = None
+    beta1: Annotated[float, Option("of adam", min=0, below=1)] = 0.0
+    beta2: Annotated[float, Option("of adam", min=0, below=1)] = 0.9
+
+
+@hookimpl
+def gentool_model() -> ModelSpec:
+    return ModelSpec(
+        summary="Wasserstein GAN: a critic with bounded slope, by penalty, clipping or norm",
+        config=WGANConfig,
+        factory="gentool_wgan.model:WGAN",
+        capabilities=frozenset({"sample", "score"}),
+        defaults={"batch_size": 64},
+        drop_last=True,
+        paper=(
+            "Arjovsky et al. 2017, arXiv:1701.07875; "
+            "gradient penalty: Gulrajani et al. 2017, arXiv:1704.00028"
+        ),
+    )

@@ -1,0 +1,136 @@
+"""The Wasserstein GAN (Arjovsky et al. 2017; Gulrajani et al. 2017), with the paper's names.
+
+    critic      maximise  E f(x) − E f(G(z)),  f 1-Lipschitz
+    generator   minimise  −E f(G(z))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from gentool_wgan import WGANConfig
+from gentool_wgan.networks import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
+from gentool_wgan.objectives import generator_loss, gradient_penalty, wasserstein
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gentool.model import Adam, Batch, Model, Objective, OptimizerSpec, Player, RMSprop, Step
+from gentool.nn import Range, at_least_fp32
+from gentool.noise import Noise
+from gentool.spec import DataSpec
+
+
+class WGAN(Model):
+    """A critic who measures a distance, and a generator who shortens it."""
+
+    def __init__(self, config: WGANConfig, data: DataSpec) -> None:
+        """Raises ValueError where config and data do not fit together."""
+        super().__init__()
+        if config.conditional and not data.classes:
+            raise ValueError("--conditional needs data with labels, and this data has none")
+        images = data.kind == "image"
+        if config.net == "conv" and not images:
+            raise ValueError("--net conv is for images; for points use --net mlp")
+        self.config, self.data = config, data
+        self.latent_shape = (config.latent_dim,)
+        self.classes = len(data.classes) if config.conditional else 0
+        self.range = Range(data.kind, data.shape)
+        self.generator: nn.Module
+        self.critic: nn.Module
+        if images and config.net != "mlp":
+            # The published clipping code normalises in the critic; a penalty on each example's
+            # own gradient forbids it (Gulrajani et al., section 4).
+            norm = config.lipschitz == "clip"
+            size = (data.shape, config.latent_dim, self.classes, config.width)
+            self.generator = ConvGenerator(*size)
+            self.critic = ConvCritic(data.shape, self.classes, config.width, norm)
+        else:
+            self.generator = MLPGenerator(
+                data.shape, config.latent_dim, self.classes, config.hidden, bounded=images
+            )
+            self.critic = MLPCritic(data.size, self.classes, config.hidden)
+        if config.lipschitz == "spectral":
+            for layer in self.critic.modules():
+                if isinstance(layer, nn.Linear | nn.Conv2d):
+                    spectral_norm(layer)
+
+    def players(self) -> Sequence[Player]:
+        clipped = self.config.lipschitz == "clip"
+        return [
+            Player(
+                "critic",
+                self.critic,
+                self.critic_objective,
+                self.optimizer(),
+                steps=self.config.critic_steps,
+                after_step=self.clip_weights if clipped else None,
+            ),
+            Player("generator", self.generator, self.generator_objective, self.optimizer()),
+        ]
+
+    def optimizer(self) -> OptimizerSpec:
+        """RMSprop for clipping, Adam for the rest, with the papers' learning rates."""
+        c = self.config
+        clipped = c.lipschitz == "clip"
+        if c.optimizer == "rmsprop" or (c.optimizer == "auto" and clipped):
+            return RMSprop(c.lr or 5e-5)
+        return Adam(c.lr or 1e-4, betas=(c.beta1, c.beta2))
+
+    def prepare(self, x: Tensor) -> None:
+        """Measure where points lie; the range of images is known."""
+        if self.data.kind == "points":
+            self.range.fit(x)
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        shape = (n, *self.latent_shape)
+        if self.config.noise == "uniform":
+            return 2 * noise.uniform("z", shape) - 1
+        return noise.normal("z", shape)
+
+    def critic_objective(self, batch: Batch, step: Step) -> Objective:
+        """L = E f(G(z)) − E f(x) + λ·E (‖∇f(x̂)‖ − 1)², the last term with --lipschitz gp."""
+        real = self.range.inward(batch.x)
+        with torch.no_grad():
+            fake = self.fake(batch, step)
+
+        def f(u: Tensor) -> Tensor:
+            return self.critic(u, batch.labels)
+
+        distance = wasserstein(f(real), f(fake))
+        loss, scalars = -distance, {"wasserstein": distance}
+        if self.config.lipschitz == "gp":
+            shape = (len(real), *[1] * (real.dim() - 1))
+            penalty = gradient_penalty(f, real, fake, step.noise.uniform("epsilon", shape))
+            loss = loss + self.config.penalty * penalty
+            scalars["gradient_penalty"] = penalty
+        return Objective(loss, scalars)
+
+    def generator_objective(self, batch: Batch, step: Step) -> Objective:
+        return Objective(generator_loss(self.critic(self.fake(batch, step), batch.labels)))
+
+    def clip_weights(self) -> None:
+        """w ← clip(w, −c, c) for every weight of the critic (Arjovsky et al., algorithm 1)."""
+        c = self.config.clip
+        weights = list(self.critic.parameters())
+        torch._foreach_clamp_min_(weights, -c)
+        torch._foreach_clamp_max_(weights, c)
+
+    def fake(self, batch: Batch, step: Step) -> Tensor:
+        """As many examples from the generator as the batch has, of the same labels."""
+        return self.generator(self.prior(len(batch.x), step.noise), batch.labels)
+
+    def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """The same estimate on data that the critic has not seen: a gap means it overfits."""
+        real = self.range.inward(batch.x)
+        values = (self.critic(u, batch.labels) for u in (real, self.fake(batch, step)))
+        return {"wasserstein": wasserstein(*values)}
+
+    def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """f(x), (N,); only differences mean anything."""
+        return at_least_fp32(self.critic(self.range.inward(x), labels))
+
+    def sample(
+        self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        return self.range.outward(at_least_fp32(self.generator(z, labels)))
