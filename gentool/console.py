@@ -39,7 +39,7 @@ def warnings_as_lines() -> None:
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
         say(f"warning: {message}")
 
-    warnings.showwarning = show  # type: ignore[assignment]
+    warnings.showwarning = show
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from gentool.model import Model
 from gentool.sampling import draw_samples
 from gentool.spec import ModelSpec
 
+
 @dataclass(frozen=True)
 class Loaded:
     """A trained model, ready to sample, in eval mode.
@@ -47,9 +48,7 @@ class Loaded:
         Returns:
             float32 on the CPU: images (n, C, H, W) in [0, 1], or points (n, D).
         """
-        return draw_samples(
-            self.model, n, self.device, seed=seed, labels=labels, z=z, draw=draw
-        )
+        return draw_samples(self.model, n, self.device, seed=seed, labels=labels, z=z, draw=draw)
 
 
 def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> Loaded:
@@ -136,7 +135,11 @@ def check_tensors(tensors: dict[str, Tensor], expected: Model, file: Path) -> No
 
 
 def materialise(
-    spec: ModelSpec, config: Any, header: weights.Header, skeleton: Model, tensors: dict[str, Tensor]
+    spec: ModelSpec,
+    config: Any,
+    header: weights.Header,
+    skeleton: Model,
+    tensors: dict[str, Tensor],
 ) -> Model:
     """Give the skeleton its weights; a model with unsaved buffers is built a second time."""
     skeleton.load_state_dict(tensors, assign=True)

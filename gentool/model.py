@@ -67,9 +67,7 @@ class OptimizerSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def Adam(
-    lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-) -> OptimizerSpec:
+def Adam(lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> OptimizerSpec:
     """Adam (Kingma & Ba 2015)."""
     return OptimizerSpec("Adam", lr, {"betas": betas, "eps": eps})
 
@@ -131,9 +129,7 @@ class Model(nn.Module):
         """
         return noise.normal("z", (n, *self.latent_shape))
 
-    def sample(
-        self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
-    ) -> Tensor:
+    def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Turn latents into examples.
 
         Args:
@@ -201,6 +197,19 @@ class Scores(Protocol):
         ...
 
 
+@runtime_checkable
+class Warns(Protocol):
+    """Knows from its own scalars when training goes wrong."""
+
+    def warnings(self, scalars: Mapping[str, float]) -> Sequence[str]:
+        """Sentences for a person, e.g. that the discriminator has won; called once an epoch.
+
+        Args:
+            scalars: the epoch's last training means, by the names in ``metrics.jsonl``.
+        """
+        ...
+
+
 CAPABILITIES: dict[str, type] = {
     "reconstruct": Encodes,
     "likelihood": HasLikelihood,
@@ -229,4 +238,5 @@ __all__ = [
     "RMSprop",
     "Scores",
     "Step",
+    "Warns",
 ]

@@ -181,7 +181,7 @@ def check(field: Field, value: Any) -> Any:
 def _check_one(field: Field, value: Any) -> Any:
     if field.base is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if type(value) is not field.base:
+    if type(value) is not field.base:  # not isinstance: True is no whole number
         kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
         raise UserError(
             f"{field.flag} is {printable(repr(value))}, but it takes {kind[field.base]}"
@@ -189,20 +189,24 @@ def _check_one(field: Field, value: Any) -> Any:
     if field.choices and value not in field.choices:
         raise UserError(
             f"{field.flag} is {printable(value)!r}, but it takes one of "
-            f"{', '.join(field.choices)}{nearest(value, field.choices)}"
+            f"{', '.join(field.choices)}{nearest(str(value), field.choices)}"
         )
+    if isinstance(value, int | float):
+        _check_bounds(field, value)
+    return value
+
+
+def _check_bounds(field: Field, value: float) -> None:
     o = field.option
-    outside = field.base in (int, float) and (
+    if (
         (o.min is not None and not value >= o.min)
         or (o.max is not None and not value <= o.max)
         or (o.above is not None and not value > o.above)
         or (o.below is not None and not value < o.below)
-    )
-    if outside:
+    ):
         raise UserError(f"{field.flag} is {value}, but it must be {field.range}")
-    if field.base is float and not math.isfinite(value):
+    if not math.isfinite(value):
         raise UserError(f"{field.flag} is {value}, but it must be finite")
-    return value
 
 
 def build(config: type, values: Mapping[str, Any], source: str = "") -> Any:
@@ -226,9 +230,6 @@ def build(config: type, values: Mapping[str, Any], source: str = "") -> Any:
 
 def to_json(config: Any) -> dict[str, Any]:
     """A config as plain JSON values; `build` is the inverse."""
-    return {
-        f.name: list(v) if isinstance(v := getattr(config, f.name), tuple) else v
-        for f in fields_of(type(config))
-    }
-
-
+    kind: type = type(config)
+    values = {f.name: getattr(config, f.name) for f in fields_of(kind)}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}

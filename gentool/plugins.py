@@ -96,7 +96,7 @@ def spec_of(plugin: Plugin) -> ModelSpec:
     try:
         spec = _load(plugin)
         check_spec(spec)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = printable(f"{type(error).__name__}: {error}", 300)
         raise UserError(
             f"the plugin {plugin.full_name} does not load ({reason}); "
@@ -113,7 +113,7 @@ def _load(plugin: Plugin) -> ModelSpec:
     specs = manager.subset_hook_caller("gentool_model", remove_plugins=others)()
     if len(specs) != 1:
         raise SpecError(f"it implements gentool_model {len(specs)} times, not once")
-    return specs[0]  # type: ignore[no-any-return]
+    return specs[0]
 
 
 def check_spec(spec: object) -> None:

@@ -1,13 +1,14 @@
 """A run is a directory that anyone can read.
 
-    runs/vae-mnist-001/
-        config.json         everything that was asked for, and where it ran
-        model.safetensors   the weights; alone enough to sample
-        metrics.jsonl       one JSON object a line
-        samples/000469.png  fixed-noise samples by step
-        curves.png          the metrics as curves
-        README.md           the model card
-        state/step-000469/  checkpoints for `gentool resume`
+runs/vae-mnist-001/
+    config.json         everything that was asked for, and where it ran
+    model.safetensors   the weights; alone enough to sample
+    metrics.jsonl       one JSON object a line
+    samples/000469.png  fixed-noise samples by step
+    samples.gif         the same as a film
+    curves.png          the metrics as curves
+    README.md           the model card
+    state/step-000469/  checkpoints for `gentool resume`
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class Run:
     @property
     def curves(self) -> Path:
         return self.path / "curves.png"
+
+    @property
+    def film(self) -> Path:
+        return self.path / "samples.gif"
 
     @property
     def card(self) -> Path:

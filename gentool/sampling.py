@@ -39,9 +39,7 @@ def draw_samples(
         for start in range(0, n, CHUNK):
             stop = min(n, start + CHUNK)
             noise = sampling_noise(seed, device, row_offset=start)
-            latents = (
-                model.prior(stop - start, noise) if z is None else z[start:stop].to(device)
-            )
+            latents = model.prior(stop - start, noise) if z is None else z[start:stop].to(device)
             chosen = None if labels is None else labels[start:stop].to(device)
             x = model.sample(latents, chosen, noise if draw else None)
             parts.append(x.float().cpu())

@@ -114,4 +114,4 @@ class ModelSpec:
     def load_factory(self) -> Callable[[Any, DataSpec], Any]:
         """Import the model's code (this is where torch comes in) and return its builder."""
         module, _, attribute = self.factory.partition(":")
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), attribute)

@@ -94,7 +94,9 @@ def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]
     result = {}
     for key, value in content.items():
         if key not in known:
-            raise UserError(f"{shown} has an unknown option {printable(key)!r}{nearest(key, known)}")
+            raise UserError(
+                f"{shown} has an unknown option {printable(key)!r}{nearest(key, known)}"
+            )
         field = known[key]
         result[field.name] = check(field, value)
     return result

@@ -86,12 +86,14 @@ def _read_latents(path: Path, loaded: Loaded, n: int | None) -> Tensor:
         array = content["z"] if isinstance(content, np.lib.npyio.NpzFile) else content
     except (OSError, ValueError, KeyError, EOFError) as error:
         reason = printable(str(error), 100)
-        raise UserError(f"--z {shown} cannot be read as .npy, or .npz with 'z': {reason}") from error
+        raise UserError(
+            f"--z {shown} cannot be read as .npy, or .npz with 'z': {reason}"
+        ) from error
     shape = loaded.model.latent_shape
     wanted = ", ".join(["N", *map(str, shape)])
     if array.shape[1:] != shape or not len(array) or array.dtype.kind not in "fiu":
         raise UserError(
-            f"--z {shown} holds {array.dtype} {array.shape}, but this model takes numbers ({wanted})"
+            f"--z {shown} holds {array.dtype} {array.shape}, but the model takes ({wanted}) numbers"
         )
     if n is not None and n != len(array):
         raise UserError(f"--z {shown} holds {len(array)} latents, so leave --n {n} out")

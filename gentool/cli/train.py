@@ -48,7 +48,9 @@ class ModelGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The model's line in the list; `resolve_command` makes what runs."""
-        return TyperCommand(cmd_name, help=f"from the package {plugins.find(cmd_name).distribution}")
+        return TyperCommand(
+            cmd_name, help=f"from the package {plugins.find(cmd_name).distribution}"
+        )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, *rest = args
@@ -86,7 +88,9 @@ def model_command(plugin: plugins.Plugin) -> Any:
             chosen.pop("epochs", None)  # the model's default yields to what was asked for
 
         def part(config: type, names: tuple[options.Field, ...]) -> Any:
-            return options.build(config, {f.name: chosen[f.name] for f in names if f.name in chosen})
+            return options.build(
+                config, {f.name: chosen[f.name] for f in names if f.name in chosen}
+            )
 
         from gentool.train.session import start
 

@@ -15,11 +15,11 @@ def write_card(run: Run, rows: list[dict[str, Any]], model: Model) -> None:
     data = config["data"]
     last = {str(r["split"]): r for r in rows}
     pictures = sorted(run.samples.glob("*.png"))
+    plugin, version = config["plugin"], config["environment"]["gentool"]
     lines = [
         f"# {config['model']} on {config['data_options']['data']}",
         "",
-        f"A generative model trained with gentool {config['environment']['gentool']}"
-        f" ({config['plugin']['distribution']} {config['plugin']['version']}).",
+        f"From {plugin['distribution']} {plugin['version']}, trained with gentool {version}.",
         "",
         f"- data: {data['kind']}, shape {' × '.join(map(str, data['shape']))}",
         f"- parameters: {parameter_count(model):,}",

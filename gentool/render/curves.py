@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from gentool.files import written_aside
 
 # Bookkeeping of a metrics row; everything else in it is a curve.
-NOT_CURVES = frozenset({"epoch", "step", "split", "images_per_s", "seconds", "lr", "warning"})
+NOT_CURVES = frozenset({"epoch", "step", "split", "examples_per_s", "warning"})
 
 
 def collect(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[int, float]]]]:

@@ -35,7 +35,7 @@ def save_scatter(
         axes.imshow(landscape[0], extent=landscape[1], origin="lower", cmap="viridis", alpha=0.6)
     if points.shape[1] == 1:
         low, high = float(reference.min()), float(reference.max())
-        bins = np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 80)
+        bins = np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 80).tolist()
         if real is not None:
             axes.hist(real[:, 0], bins=bins, density=True, color=REAL, label="data")
         axes.hist(

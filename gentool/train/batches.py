@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,10 +33,8 @@ class Feed:
         self.n = len(split.x)
         self.batch_size = min(batch_size, self.n)
         self.device, self.seed, self.flip = device, seed, flip
-        with warnings.catch_warnings():  # memory-mapped data is read-only, and stays unwritten
-            warnings.filterwarnings("ignore", message=".*not writable.*")
-            self.x = _place(torch.from_numpy(split.x), device)
-        self.labels = None if split.labels is None else torch.from_numpy(split.labels).to(device)
+        self.x = _place(as_tensor(split.x), device)
+        self.labels = None if split.labels is None else as_tensor(split.labels).to(device)
         whole = self.n // self.batch_size
         self.per_epoch = whole if drop_last else math.ceil(self.n / self.batch_size)
         self._epoch = -1
@@ -76,6 +75,22 @@ class Feed:
         if pixels is not None:
             pixels = torch.where(mirrored, pixels.flip(-1), pixels)
         return Batch(torch.where(mirrored, batch.x.flip(-1), batch.x), batch.labels, pixels)
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """A data set's array as a tensor, without a copy; not to be written to."""
+    with warnings.catch_warnings():  # memory-mapped data is read-only, and stays unwritten
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return torch.from_numpy(array)
+
+
+def some_examples(split: Split, n: int) -> Tensor:
+    """Up to n examples spread evenly over the split, as a model sees them.
+
+    Spread, because a folder's images come sorted by class.
+    """
+    x = as_tensor(split.x[:: max(1, len(split.x) // n)][:n])
+    return torch.true_divide(x, 255) if x.dtype == torch.uint8 else x
 
 
 def _mix(seed: int, epoch: int) -> int:

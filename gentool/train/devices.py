@@ -22,7 +22,7 @@ def pick_device(name: str) -> torch.device:
     here = {
         "cpu": lambda: True,
         "cuda": lambda: (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available,
+        "mps": lambda: torch.backends.mps.is_available(),
     }
     if device.type not in here or not here[device.type]():
         raise UserError(f"--device {printable(name)} is not available here; try --device auto")

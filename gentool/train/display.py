@@ -17,6 +17,10 @@ from rich.progress import (
 )
 
 
+UNSPOKEN = frozenset({"grad_norm", "examples_per_s"})
+"""Scalars for metrics.jsonl that would only lengthen the line."""
+
+
 class Display:
     """Shows where training stands. Reading a loss waits for the device, so it is asked rarely."""
 
@@ -63,22 +67,23 @@ class Display:
         elapsed = max(1e-9, time.monotonic() - self._epoch_began)
         return (step - self._epoch_step) * self.batch_size / elapsed
 
-    def epoch(self, number: int, step: int, rate: float, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    def epoch(
+        self, number: int, step: int, rate: float, rows: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         """Say in one line how an epoch ended; `rows` holds the scalars by split."""
-        parts = [f"epoch {number}/{self.epochs}"]
+        parts = []
         for split, row in rows.items():
-            shown = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, float))
-            if shown:
-                parts.append(f"{split}: {shown}")
-        parts.append(f"{rate:,.0f} examples/s")
-        self.console.print("  ".join(parts[:1]) + "  " + " | ".join(parts[1:]), soft_wrap=True)
+            shown = [f"{k} {v:.4g}" for k, v in row.items() if k not in UNSPOKEN]
+            parts.append(f"{split}: {'  '.join(shown)}")
+        line = f"epoch {number}/{self.epochs}  {' | '.join(parts)} | {rate:,.0f} examples/s"
+        self.console.print(line, soft_wrap=True, markup=False)
 
     def begin_epoch(self, step: int) -> None:
         """Start the clock of the next epoch; evaluation and pictures do not count as training."""
         self._epoch_began, self._epoch_step = time.monotonic(), step
 
     def warn(self, message: str) -> None:
-        self.console.print(f"[yellow]warning:[/] {message}", soft_wrap=True)
+        self.console.print(f"warning: {message}", soft_wrap=True, markup=False, style="yellow")
 
     def close(self) -> None:
         if self._bar is not None:

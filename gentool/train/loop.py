@@ -24,6 +24,7 @@ from gentool.train.player import Average, PlayerState, autocast, freeze_all_but
 from gentool.train.settings import TrainSettings
 from gentool.train.state import Checkpoint, save
 from gentool.train.stopping import StopRequest
+from gentool.train.watchdog import Watchdog
 from gentool.weights import Header, save_model
 
 EVALUATION_BATCH = 500
@@ -62,6 +63,7 @@ class Trainer:
         self.players = self._make_players()
         self.average = Average(model, settings.ema) if settings.ema is not None else None
         self.pictures = Pictures(model, dataset, run, settings.seed, device)
+        self.watchdog = Watchdog(model, dataset, settings.seed, device)
         self.log: MetricsLog | None = None
 
     def _make_players(self) -> list[PlayerState]:
@@ -139,10 +141,13 @@ class Trainer:
             every = self.settings.sample_every
             if every and (self.epoch % every == 0 or last):
                 self._draw_picture()
+            rows["samples"] = {"diversity": self.watchdog.diversity()}
         for split, row in rows.items():
             self._write_row(split, row)
-        shown = {k: {n: v for n, v in r.items() if n != "examples_per_s"} for k, r in rows.items()}
-        display.epoch(self.epoch, self.step, rate, shown)
+        for message in self.watchdog.warnings(rows):
+            display.warn(message)
+            self._write_row("warning", {"warning": message})
+        display.epoch(self.epoch, self.step, rate, rows)
         if self.epoch % self.settings.save_every == 0 or last:
             self.save()
         display.begin_epoch(self.step)
@@ -194,8 +199,9 @@ class Trainer:
         means: dict[str, float] = {}
         for state in self.players:
             for name, value in state.take_means().items():
-                alone = name != "loss" or len(self.players) == 1
-                means[name if alone else f"{state.player.name}_loss"] = value
+                # Every player has these two; a game of one needs no prefix.
+                shared = name in ("loss", "grad_norm") and len(self.players) > 1
+                means[f"{state.player.name}_{name}" if shared else name] = value
         if not all(math.isfinite(v) for v in means.values()):
             name = next(n for n, v in means.items() if not math.isfinite(v))
             self._write_row("train", {**means, "warning": f"{name} is not finite"})

@@ -42,6 +42,10 @@ def lr_factor(schedule: str, warmup: int, update: int, total: int) -> float:
     return 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+GRAD_NORM_EVERY = 20
+"""Updates between looks at the gradient's norm; at every update it would cost a few percent."""
+
+
 class PlayerState:
     """A player with everything that its updates change: optimizer, counter, scaler, sums."""
 
@@ -61,6 +65,8 @@ class PlayerState:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.sums: dict[str, Tensor] = {}
         self.examples = 0
+        self.grad_norm = torch.zeros((), dtype=torch.float64, device=device)
+        self.norms = 0
 
     def update(self, batch: Batch) -> None:
         """Take one step down the gradient of the player's objective."""
@@ -71,9 +77,7 @@ class PlayerState:
             group["lr"] = self.player.optimizer.lr * factor
         self.optimizer.zero_grad(set_to_none=True)
         self._backward(batch)
-        if self.settings.clip_grad is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_grad, foreach=True)
+        self._clip_and_measure()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.player.after_step is not None:
@@ -99,6 +103,19 @@ class PlayerState:
             self.scaler.scale(loss).backward()
             self._log({"loss": objective.loss, **objective.scalars}, len(piece.x))
 
+    def _clip_and_measure(self) -> None:
+        """Clip the gradient where asked to, and now and then add its norm to the log."""
+        limit = self.settings.clip_grad
+        if limit is None and self.count % GRAD_NORM_EVERY:
+            return
+        self.scaler.unscale_(self.optimizer)
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(grads, foreach=True)
+        if limit is not None:
+            nn.utils.clip_grads_with_norm_(self.parameters, limit, norm, foreach=True)
+        self.grad_norm.add_(norm)
+        self.norms += 1
+
     def _log(self, scalars: dict[str, Tensor], n: int) -> None:
         """Add to the running sums, on the device; nothing is read back here."""
         for name, value in scalars.items():
@@ -112,18 +129,22 @@ class PlayerState:
         if not self.examples:
             return {}
         means = {name: total.item() / self.examples for name, total in self.sums.items()}
-        for total in self.sums.values():
+        if self.norms:
+            means["grad_norm"] = self.grad_norm.item() / self.norms
+        for total in (*self.sums.values(), self.grad_norm):
             total.zero_()
-        self.examples = 0
+        self.examples = self.norms = 0
         return means
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the next update depends on, as tensors and as plain JSON values."""
         tensors, values = _flatten(self.optimizer.state_dict())
         tensors |= {f"sums/{name}": total for name, total in self.sums.items()}
+        tensors["grad_norm/total"] = self.grad_norm
         return tensors, {
             "count": self.count,
             "examples": self.examples,
+            "norms": self.norms,
             "optimizer": values,
             "scaler": self.scaler.state_dict(),
         }
@@ -131,6 +152,7 @@ class PlayerState:
     def from_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """The inverse of `to_state`."""
         self.count, self.examples = int(values["count"]), int(values["examples"])
+        self.norms = int(values["norms"])
         self.updates.fill_(self.count)
         self.scaler.load_state_dict(values["scaler"])
         state = self.optimizer.state_dict()
@@ -139,6 +161,8 @@ class PlayerState:
             kind, _, rest = key.partition("/")
             if kind == "sums":
                 self.sums[rest] = value.to(self.device)
+            elif kind == "grad_norm":
+                self.grad_norm.copy_(value)
             else:
                 index, _, name = rest.partition("/")
                 entries.setdefault(int(index), {})[name] = value

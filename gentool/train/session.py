@@ -21,6 +21,7 @@ from gentool.model import Model, Prepares
 from gentool.render.card import write_card
 from gentool.runs import Run
 from gentool.spec import DataSpec, ModelSpec
+from gentool.train.batches import some_examples
 from gentool.train.devices import pick_device, set_up
 from gentool.train.loop import Trainer
 from gentool.train.settings import TrainSettings
@@ -69,8 +70,7 @@ def start(
         },
     )
     if isinstance(model, Prepares):
-        first = torch.from_numpy(dataset.train.x[:PREPARE_WITH])
-        model.prepare(first / 255 if dataset.spec.kind == "image" else first)
+        model.prepare(some_examples(dataset.train, PREPARE_WITH))
     trainer = Trainer(model.to(device), header, spec, dataset, settings, run, device)
     say(f"training {plugin.name} on {dataset.name} into {run.path}")
     finish(trainer, run)
@@ -136,6 +136,10 @@ def finish(trainer: Trainer, run: Run) -> None:
     from gentool.render.curves import save_curves
 
     save_curves(rows, run.curves)
+    if len(pictures := sorted(run.samples.glob("*.png"))) > 2:
+        from gentool.render.film import save_film
+
+        save_film(pictures, run.film)
     write_card(run, rows, trainer.model)
     if stopped is not None:
         say(f"{stopped}; go on with: gentool resume {run.path}")
@@ -173,7 +177,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": f"{device.type} ({name})",
         "threads": torch.get_num_threads(),
-        "kernels": ops.backend(device.type),
+        "kernels": "native" if ops.native.serves(device.type) else "reference",
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
     }

@@ -14,7 +14,10 @@ from gentool.spec import Option
 class TrainSettings:
     """Core options of ``gentool train``; a plugin may set its own defaults for them."""
 
-    epochs: Annotated[int | None, Option("passes over the training data; 10 unless the model says otherwise", min=1)] = None
+    epochs: Annotated[
+        int | None,
+        Option("passes over the training data; 10 unless the model says otherwise", min=1),
+    ] = None
     steps: Annotated[int | None, Option("batches to train on, instead of --epochs", min=1)] = None
     batch_size: Annotated[int, Option("examples a batch", min=1)] = 128
     seed: Annotated[int, Option("seed of everything random", min=0, max=2**63 - 1)] = 0
@@ -25,9 +28,7 @@ class TrainSettings:
     accumulate: Annotated[
         int, Option("split each batch into this many parts to save memory", min=1)
     ] = 1
-    clip_grad: Annotated[
-        float | None, Option("largest gradient norm of a player", above=0)
-    ] = None
+    clip_grad: Annotated[float | None, Option("largest gradient norm of a player", above=0)] = None
     ema: Annotated[
         float | None,
         Option("decay of an average of the weights, which is what samples", min=0, below=1),
@@ -35,9 +36,7 @@ class TrainSettings:
     lr_schedule: Annotated[
         Literal["constant", "linear", "cosine"], Option("how learning rates fall, to 0 at the end")
     ] = "constant"
-    lr_warmup: Annotated[
-        int, Option("updates over which learning rates rise from 0", min=0)
-    ] = 0
+    lr_warmup: Annotated[int, Option("updates over which learning rates rise from 0", min=0)] = 0
     flip: Annotated[bool, Option("mirror training images left-right at random")] = False
     deterministic: Annotated[
         bool, Option("only algorithms that repeat bit for bit (slower on CUDA)")

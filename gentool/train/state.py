@@ -1,18 +1,17 @@
 """Checkpoints: everything a run needs to go on bit for bit, in one directory, renamed whole.
 
-    state/step-000000469/
-        weights.safetensors   the raw parameters and buffers
-        average.safetensors   their moving average, with --ema
-        optim.safetensors     optimizer tensors, running sums, generator states
-        state.json            counters, and optimizer entries that are no tensors
-        manifest.json         size and SHA-256 of each file above
+state/step-000000469/
+    weights.safetensors   the raw parameters and buffers
+    average.safetensors   their moving average, with --ema
+    optim.safetensors     optimizer tensors, running sums, generator states
+    state.json            counters, and optimizer entries that are no tensors
+    manifest.json         size and SHA-256 of each file above
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -56,7 +55,7 @@ def save(root: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
         write_json(aside / MANIFEST, entries)
         if final.exists():  # the same step saved again: the old one is as good
             shutil.rmtree(final)
-        os.replace(aside, final)
+        aside.replace(final)
         fsync_directory(root)
     for old in stored(root)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)

@@ -30,7 +30,8 @@ class VAEConfig:
         ),
     ] = "auto"
     sigma: Annotated[
-        float | None, Option("standard deviation of the gaussian likelihood; none: learned", above=0)
+        float | None,
+        Option("standard deviation of the gaussian likelihood; none: learned", above=0),
     ] = None
     beta: Annotated[float, Option("weight of the KL term in the loss", min=0)] = 1.0
     kl_warmup: Annotated[

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 import torch
-from gentool_vae.networks import at_least_fp32
 from torch import Tensor, nn
 
 from gentool import ops
 from gentool.noise import Noise
+from gentool_vae.networks import at_least_fp32
 
 
 class Likelihood(nn.Module):
@@ -91,8 +91,8 @@ class ContinuousBernoulli(Bernoulli):
         """Inverts the CDF (e^{lx} − 1)/(e^l − 1), mirrored so that no exponential overflows."""
         u = noise.uniform("x", tuple(params.shape))
         small = params.abs() < 1e-3
-        l = -torch.where(small, torch.ones_like(params), params).abs()
-        x = torch.log1p(u * torch.expm1(l)) / l
+        logit = -torch.where(small, torch.ones_like(params), params).abs()
+        x = torch.log1p(u * torch.expm1(logit)) / logit
         return torch.where(small, u, torch.where(params > 0, 1 - x, x)).clamp(0, 1)
 
 
@@ -156,5 +156,3 @@ def make_likelihood(name: str, sigma: float | None, kind: str) -> Likelihood:
     return {"bernoulli": Bernoulli, "continuous-bernoulli": ContinuousBernoulli}.get(
         name, SquaredError
     )()
-
-

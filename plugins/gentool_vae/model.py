@@ -1,9 +1,9 @@
 """The variational autoencoder (Kingma & Welling 2014), with the lecture's names.
 
-    encoder   q(z|x) = N(μ(x), diag σ²(x))
-    sample    z = μ + σ ⊙ ε,  ε ~ N(0, I)
-    decoder   p(x|z)
-    minimise  −ELBO = −E_q[log p(x|z)] + KL(q(z|x) ‖ N(0, I))
+encoder   q(z|x) = N(μ(x), diag σ²(x))
+sample    z = μ + σ ⊙ ε,  ε ~ N(0, I)
+decoder   p(x|z)
+minimise  −ELBO = −E_q[log p(x|z)] + KL(q(z|x) ‖ N(0, I))
 """
 
 from __future__ import annotations
@@ -12,6 +12,12 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+
+from gentool import ops
+from gentool.model import Adam, Batch, Model, Objective, Player, Step
+from gentool.noise import Noise
+from gentool.spec import DataSpec
 from gentool_vae import VAEConfig
 from gentool_vae.likelihoods import make_likelihood
 from gentool_vae.networks import (
@@ -23,12 +29,6 @@ from gentool_vae.networks import (
     glorot_,
     one_hot,
 )
-from torch import Tensor
-
-from gentool import ops
-from gentool.model import Adam, Batch, Model, Objective, Player, Step
-from gentool.noise import Noise
-from gentool.spec import DataSpec
 
 
 class VAE(Model):
@@ -45,6 +45,8 @@ class VAE(Model):
         self.latent_shape = (config.latent_dim,)
         self.classes = len(data.classes) if config.conditional else 0
         self.likelihood = make_likelihood(config.likelihood, config.sigma, data.kind)
+        self.encoder: ConvEncoder | MLPEncoder
+        self.decoder: ConvDecoder | MLPDecoder
         if config.net == "conv":
             arguments = (data.shape, self.classes, config.width, config.latent_dim)
             self.encoder = ConvEncoder(*arguments, config.activation)
@@ -64,7 +66,9 @@ class VAE(Model):
     def prepare(self, x: Tensor) -> None:
         """Start the decoder at the mean example, as the IWAE code does."""
         mean = x.mean(0) if self.config.net == "mlp" else x.mean((0, 2, 3))
-        self.decoder.out.bias.copy_(self.likelihood.bias_for(mean).flatten())
+        bias = self.decoder.out.bias
+        assert bias is not None
+        bias.copy_(self.likelihood.bias_for(mean).flatten())
 
     def objective(self, batch: Batch, step: Step) -> Objective:
         terms = self.terms(batch, step)
@@ -132,9 +136,7 @@ class VAE(Model):
         """The parameters of p(x|z): (N, *shape)."""
         return self.decoder(z, one_hot(labels, self.classes, z))
 
-    def sample(
-        self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
-    ) -> Tensor:
+    def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         params = at_least_fp32(self.decode(z, labels))
         if noise is None:
             x = self.likelihood.mean(params)

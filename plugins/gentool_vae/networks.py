@@ -109,7 +109,7 @@ class ConvDecoder(nn.Module):
         for i, c in enumerate(targets):
             small, large = sizes[-1 - i], sizes[-2 - i]
             # A stride-2 transposed convolution of n pixels gives 2n − 1, or 2n with padding.
-            padding = tuple(b - (2 * a - 1) for a, b in zip(small, large, strict=True))
+            padding = (large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1)
             previous = channels[-1 - i]
             layers += [
                 nn.ConvTranspose2d(previous, c, 3, stride=2, padding=1, output_padding=padding),
@@ -123,9 +123,7 @@ class ConvDecoder(nn.Module):
         return self.out(self.body(h))
 
 
-def pyramid(
-    shape: tuple[int, ...], width: int
-) -> tuple[list[tuple[int, int]], list[int]]:
+def pyramid(shape: tuple[int, ...], width: int) -> tuple[list[tuple[int, int]], list[int]]:
     """Image sizes from (H, W) down, halved until a side would be smaller than `SMALLEST`.
 
     Returns:
