@@ -1,0 +1,142 @@
+"""The generative adversarial network (Goodfellow et al. 2014), with the paper's names.
+
+    min_G max_D  E_x log D(x) + E_z log(1 − D(G(z)))
+
+Both players are multi-layer perceptrons, on images and on points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from gentool_gan import GANConfig
+from gentool_gan.objectives import discriminator_loss, generator_loss, standing
+from torch import Tensor, nn
+
+from gentool.model import SGD, Adam, Batch, Model, Objective, OptimizerSpec, Player, Step
+from gentool.nn import Range, at_least_fp32, joined, mlp, one_hot
+from gentool.noise import Noise
+from gentool.spec import DataSpec
+
+
+class GAN(Model):
+    """A discriminator who tells data from forgeries, and a generator who forges."""
+
+    def __init__(self, config: GANConfig, data: DataSpec) -> None:
+        """Raises ValueError where config and data do not fit together."""
+        super().__init__()
+        if config.conditional and not data.classes:
+            raise ValueError("--conditional needs data with labels, and this data has none")
+        self.config, self.data = config, data
+        self.latent_shape = (config.latent_dim,)
+        self.classes = len(data.classes) if config.conditional else 0
+        self.range = Range(data.kind, data.shape)
+        self.generator = mlp(
+            config.latent_dim + self.classes, config.hidden, data.size, partial(nn.LeakyReLU, 0.2)
+        )
+        self.discriminator = mlp(
+            (data.size + self.classes) * config.pack,
+            config.hidden[::-1],
+            1,
+            partial(nn.LeakyReLU, 0.2),
+            config.dropout,
+        )
+
+    def players(self) -> Sequence[Player]:
+        c = self.config
+        return [
+            Player(
+                "discriminator",
+                self.discriminator,
+                self.discriminator_objective,
+                self.optimizer(),
+                steps=c.d_steps,
+            ),
+            Player(
+                "generator",
+                self.generator,
+                self.generator_objective,
+                self.optimizer(),
+                steps=c.g_steps,
+            ),
+        ]
+
+    def optimizer(self) -> OptimizerSpec:
+        c = self.config
+        if c.optimizer == "sgd":
+            return SGD(c.lr, momentum=c.momentum)
+        return Adam(c.lr, betas=(c.beta1, c.beta2))
+
+    def prepare(self, x: Tensor) -> None:
+        """Measure where points lie; the range of images is known."""
+        if self.data.kind == "points":
+            self.range.fit(x)
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        shape = (n, *self.latent_shape)
+        if self.config.noise == "uniform":
+            return 2 * noise.uniform("z", shape) - 1
+        return noise.normal("z", shape)
+
+    def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
+        with torch.no_grad():
+            fake = self.fake(batch, step)
+        real, forged = self.logits(self.range.inward(batch.x), fake, batch.labels)
+        c = self.config
+        loss = discriminator_loss(c.objective, real, forged, c.smooth_real, c.smooth_fake)
+        return Objective(loss, standing(c.objective, real, forged))
+
+    def generator_objective(self, batch: Batch, step: Step) -> Objective:
+        logits = self.discriminate(self.fake(batch, step), batch.labels)
+        return Objective(generator_loss(self.config.objective, logits))
+
+    def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """How the game stands on data that the discriminator has not seen."""
+        real, forged = self.logits(
+            self.range.inward(batch.x), self.fake(batch, step), batch.labels
+        )
+        return standing(self.config.objective, real, forged)
+
+    def logits(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.discriminate(real, labels), self.discriminate(fake, labels)
+
+    def fake(self, batch: Batch, step: Step) -> Tensor:
+        """As many examples from the generator as the batch has, of the same labels."""
+        return self.generate(self.prior(len(batch.x), step.noise), batch.labels)
+
+    def generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """G(z) in the networks' range: (N, *shape); images within (−1, 1)."""
+        u = self.generator(joined(z, one_hot(labels, self.classes, z)))
+        u = torch.tanh(u) if self.data.kind == "image" else u
+        return u.unflatten(1, self.data.shape)
+
+    def discriminate(self, u: Tensor, labels: Tensor | None) -> Tensor:
+        """Logits of D: (N,), or (⌈N/m⌉,) of packs of m."""
+        flat = joined(u.flatten(1), one_hot(labels, self.classes, u))
+        return self.discriminator(packed(flat, self.config.pack)).squeeze(1)
+
+    def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits (N,). With --pack m, that of the pack which x_i heads, filled up from x."""
+        u = self.range.inward(x)
+        flat = joined(u.flatten(1), one_hot(labels, self.classes, u))
+        m = self.config.pack
+        shift = max(1, len(x) // m)
+        packs = torch.cat([flat.roll(-i * shift, 0) for i in range(m)], dim=1)
+        return at_least_fp32(self.discriminator(packs).squeeze(1))
+
+    def sample(
+        self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        return self.range.outward(at_least_fp32(self.generate(z, labels)))
+
+
+def packed(x: Tensor, m: int) -> Tensor:
+    """m rows side by side: (N, D) → (⌈N/m⌉, m·D), the last pack filled up from the first rows."""
+    if m == 1:
+        return x
+    missing = -len(x) % m
+    if missing:
+        x = torch.cat([x, x.repeat(-(-missing // len(x)), 1)[:missing]])
+    return x.reshape(-1, m * x.shape[1])
