@@ -38,10 +38,12 @@ FORMAT = 1
 DEFAULT_LIMIT_GB = 50.0
 """Entries unused for longest are removed beyond this; $GENTOOL_CACHE_GB sets another limit."""
 
+HEADER = 256
+"""Where the data of an entry's .npy files begins, in bytes."""
+
 _META = "meta.json"
 _STALE_SECONDS = 24 * 3600
 _BLOCK, _BLOCKS = 4096, 64
-_HEADER = 256  # bytes of a .npy header, a multiple of 64
 
 
 def stamp(path: Path) -> list[Any]:
@@ -130,10 +132,10 @@ class Draft:
         path = self.path(name)
         kind = np.dtype(dtype)
         with path.open("wb") as file:
-            _write_header(file, shape, kind, _HEADER)
+            _write_header(file, shape, kind, HEADER)
             file.flush()
-            _claim(file.fileno(), _HEADER + math.prod(shape) * kind.itemsize)
-        return np.memmap(path, kind, "r+", _HEADER, shape)
+            _claim(file.fileno(), HEADER + math.prod(shape) * kind.itemsize)
+        return np.memmap(path, kind, "r+", HEADER, shape)
 
     def keep_rows(self, name: str, rows: Sequence[int]) -> np.ndarray:
         """Shrink an array to the given ascending rows, in place; returns it mapped."""

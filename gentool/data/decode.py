@@ -119,10 +119,15 @@ def _decode(data: bytes, target: Target) -> Decoded:
     image.load()
     if turned != 1:
         image = ImageOps.exif_transpose(image) or image
+    return Decoded(convert(image, target), size, mode, frames)
+
+
+def convert(image: Image.Image, target: Target) -> np.ndarray:
+    """A loaded image as the target wants it: uint8 (C, H, W), perhaps a transposed view."""
     image = _plain(image)
-    if resize and target.size is not None:
+    if target.size is not None and target.size != (image.height, image.width):
         image = _resized(image, target.size, target.fit or "crop")
-    return Decoded(_planes(image, target), size, mode, frames)
+    return _planes(image, target)
 
 
 def _orientation(image: Image.Image) -> int:

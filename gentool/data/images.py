@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from gentool.errors import UserError, printable
 
 MAX_FILES = 10_000_000
 _LOOKED_AT = 16  # images that are decoded to guess size and colour
+
+
+_HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
 
 
 class Entry(NamedTuple):
@@ -174,7 +178,8 @@ class _Decoder:
         with cache.Draft(self.request.options, self.key) as draft:
             for split, indices in rows.items():
                 draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
-            job = Job(self.archive, target, {split: str(draft.path(split)) for split in rows})
+            arrays = {split: str(draft.path(split)) for split in rows}
+            job = Job(self.archive, target, arrays, cache.HEADER)
             items, sizes, bad = [], [], {}
             for split, indices in rows.items():
                 for row, index in enumerate(indices):
@@ -289,10 +294,9 @@ def _members(directory: ZipDirectory) -> Listing:
     entries: dict[str, Entry] = {}
     ignored = 0
     for found in directory.entries():
-        parts = found.name.split("/")
-        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if _HIDDEN.search(found.name):
             continue
-        if not _is_image(parts[-1]):
+        if not _is_image(found.name):
             ignored += 1
             continue
         # Of two entries with one name the later counts, as for every unpacker.
@@ -301,7 +305,7 @@ def _members(directory: ZipDirectory) -> Listing:
 
 
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in decode.SUFFIXES  # noqa: PTH122
+    return name[name.rfind(".") :].lower() in decode.SUFFIXES
 
 
 def _no_images(path: Path, ignored: int) -> UserError:

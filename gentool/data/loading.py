@@ -12,6 +12,7 @@ import numpy as np
 
 from gentool.data.dataset import Dataset, Loaded, Progress, Split
 from gentool.data.options import DataOptions
+from gentool.data.order import fixed_order, held_out
 from gentool.data.registry import resolve, run
 from gentool.errors import UserError, printable
 from gentool.spec import DataSpec
@@ -35,24 +36,6 @@ def load(options: DataOptions, progress: Progress) -> Dataset:
     facts = [found.content, other and other.content, len(train), len(test), found.shuffled]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return Dataset(short_name(options.data), train, test, spec, found.report, fingerprint)
-
-
-def fixed_order(n: int) -> np.ndarray:
-    """A fixed permutation of 0 … n−1, int64, the same on every machine and numpy version.
-
-    Sorts by SplitMix64's output (Steele, Lea and Flood 2014), a bijection, so no key repeats.
-    """
-    with np.errstate(over="ignore"):
-        z = (np.arange(n, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    return np.argsort(z, kind="stable")
-
-
-def held_out(n: int, share: float) -> int:
-    """How many of n examples a holdout takes: at least one, and never all."""
-    return min(max(round(n * share), 1), n - 1) if share > 0 and n > 1 else 0
 
 
 def short_name(text: str) -> str:

@@ -107,6 +107,13 @@ _SOURCES: list[SourceInfo] = [
         accepts="gentool.data.idx:accepts",
     ),
     SourceInfo(
+        "array",
+        "path",
+        ".npy or .npz: x (and y), or x_train, y_train, x_test, y_test",
+        "gentool.data.arrays:load",
+        accepts="gentool.data.arrays:accepts",
+    ),
+    SourceInfo(
         "zip",
         "path",
         "zip of images; sub-folders as for a folder",

@@ -50,11 +50,19 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What all batches of a decode have in common: the zip file if any, target and arrays."""
+    """What all batches of a decode have in common.
+
+    Attributes:
+        archive: the zip file, if the images lie in one.
+        target: what each becomes; its size is set.
+        arrays: split -> an existing file for uint8 (N, C, H, W).
+        start: where in these files the first pixel goes, in bytes.
+    """
 
     archive: str | None
     target: Target
-    arrays: dict[str, str]  # split -> .npy file, uint8 (N, C, H, W)
+    arrays: dict[str, str]
+    start: int = 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -64,7 +72,7 @@ class Job:
         value = json.loads(text)
         target = value["target"]
         target["size"] = tuple(target["size"])
-        return cls(value["archive"], Target(**target), value["arrays"])
+        return cls(value["archive"], Target(**target), value["arrays"], value["start"])
 
 
 class Worker:
@@ -73,14 +81,13 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.archive = os.open(job.archive, os.O_RDONLY) if job.archive else -1
-        self.out = {
-            split: np.load(path, mmap_mode="r+", allow_pickle=False)
-            for split, path in job.arrays.items()
-        }
+        # Written by pwrite: a mapped page costs a fault for every row that is first touched.
+        self.out = {split: os.open(path, os.O_WRONLY) for split, path in job.arrays.items()}
 
     def close(self) -> None:
-        if self.archive >= 0:
-            os.close(self.archive)
+        for descriptor in (self.archive, *self.out.values()):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def decode(self, items: list[Item]) -> dict[str, Any]:
         """Decode a batch; stops at the first image of another size or with unexpected colour.
@@ -107,7 +114,8 @@ class Worker:
                 except ColouredError:
                     stop = ["colour"]
                     break
-                self.out[split][row] = image.pixels
+                pixels = np.ascontiguousarray(image.pixels)
+                os.pwrite(self.out[split], pixels.data, self.job.start + row * pixels.nbytes)
                 sizes[f"{image.size[0]}x{image.size[1]}"] += 1
                 modes[image.mode] += 1
                 frames += image.frames

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gentool.data.worker import Member
 from gentool.errors import UserError, printable
@@ -24,11 +25,11 @@ _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 # The 46 fixed bytes of an entry: magic, flags, method, CRC, stored size, size, the lengths of
 # name, extra field and comment, the Unix mode (upper half of the attributes), the offset.
 _ENTRY = struct.Struct("<4s4x2H4x3L3H6xHL")
+_OUTSIDE = re.compile(r"^/|^.:|(^|/)\.\.(/|$)|\0")
 _FULL = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class ZipEntry:
+class ZipEntry(NamedTuple):
     """One file of the archive: its name, its place, and why it cannot be read, if so."""
 
     name: str
@@ -68,7 +69,8 @@ class ZipDirectory:
             at += _ENTRY.size + sum(lengths)
             if magic != b"PK\x01\x02" or at > len(self._raw):
                 raise self._damaged()
-            size, stored, offset = _wide(extra, [size, stored, offset])
+            if extra:
+                size, stored, offset = _wide(extra, [size, stored, offset])
             stored_in_all += stored
             if stored_in_all > self.file_size:
                 raise UserError(
@@ -76,8 +78,10 @@ class ZipDirectory:
                     "or made to do harm, and is not read"
                 )
             name = name_bytes.decode("utf-8" if flags & 0x800 else "cp437", "replace")
-            name = name.replace("\\", "/")
-            self._refuse_outside(name)
+            if "\\" in name:
+                name = name.replace("\\", "/")
+            if _OUTSIDE.search(name):
+                raise self._outside(name)
             if name.endswith("/"):
                 continue
             member = Member(offset + self._shift, stored, size, method, crc)
@@ -113,13 +117,11 @@ class ZipDirectory:
             raise self._damaged()
         return os.pread(descriptor, size, end - size), shift
 
-    def _refuse_outside(self, name: str) -> None:
-        parts = name.split("/")
-        if ".." in parts or name.startswith("/") or "\0" in name or parts[0][1:2] == ":":
-            raise UserError(
-                f"{self.shown} holds the name {printable(name, 80)!r}, which leads outside the "
-                "archive; it is damaged or made to do harm, and is not read"
-            )
+    def _outside(self, name: str) -> UserError:
+        return UserError(
+            f"{self.shown} holds the name {printable(name, 80)!r}, which leads outside the "
+            "archive; it is damaged or made to do harm, and is not read"
+        )
 
     def _damaged(self) -> UserError:
         return UserError(f"{self.shown} has a damaged zip directory; fetch or pack it again")
