@@ -34,9 +34,7 @@ class GANConfig:
     smooth_fake: Annotated[
         float, Option("the other side: generated examples count as this", min=0, max=0.5)
     ] = 0.0
-    pack: Annotated[
-        int, Option("examples the discriminator sees at once, as in PacGAN", min=1)
-    ] = 1
+    pack: Annotated[int, Option("examples the discriminator sees at once, as in PacGAN", min=1)] = 1
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
     optimizer: Annotated[Literal["adam", "sgd"], Option("of both players")] = "adam"
     lr: Annotated[float, Option("learning rate", above=0)] = 2e-4
@@ -61,7 +59,6 @@ def gentool_model() -> ModelSpec:
         capabilities=frozenset({"sample", "score"}),
         drop_last=True,
         paper=(
-            "Goodfellow et al. 2014, arXiv:1406.2661; "
-            "packing: Lin et al. 2018, arXiv:1712.04086"
+            "Goodfellow et al. 2014, arXiv:1406.2661; packing: Lin et al. 2018, arXiv:1712.04086"
         ),
     )

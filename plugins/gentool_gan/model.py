@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from gentool_gan import GANConfig
-from gentool_gan.objectives import discriminator_loss, generator_loss, standing
 from torch import Tensor, nn
 
 from gentool.model import SGD, Adam, Batch, Model, Objective, OptimizerSpec, Player, Step
 from gentool.nn import Range, at_least_fp32, joined, mlp, one_hot
 from gentool.noise import Noise
 from gentool.spec import DataSpec
+from gentool_gan import GANConfig
+from gentool_gan.objectives import discriminator_loss, generator_loss, standing
 
 
 class GAN(Model):
@@ -94,9 +94,7 @@ class GAN(Model):
 
     def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """How the game stands on data that the discriminator has not seen."""
-        real, forged = self.logits(
-            self.range.inward(batch.x), self.fake(batch, step), batch.labels
-        )
+        real, forged = self.logits(self.range.inward(batch.x), self.fake(batch, step), batch.labels)
         return standing(self.config.objective, real, forged)
 
     def logits(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -126,9 +124,7 @@ class GAN(Model):
         packs = torch.cat([flat.roll(-i * shift, 0) for i in range(m)], dim=1)
         return at_least_fp32(self.discriminator(packs).squeeze(1))
 
-    def sample(
-        self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
-    ) -> Tensor:
+    def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         return self.range.outward(at_least_fp32(self.generate(z, labels)))
 
 

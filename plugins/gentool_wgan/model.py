@@ -1,5 +1,7 @@
 """The Wasserstein GAN (Arjovsky et al. 2017; Gulrajani et al. 2017), with the paper's names.
 
+The game::
+
     critic      maximise  E f(x) − E f(G(z)),  f 1-Lipschitz
     generator   minimise  −E f(G(z))
 """
@@ -9,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from gentool_wgan import WGANConfig
-from gentool_wgan.networks import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
-from gentool_wgan.objectives import generator_loss, gradient_penalty, wasserstein
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -19,6 +18,9 @@ from gentool.model import Adam, Batch, Model, Objective, OptimizerSpec, Player, 
 from gentool.nn import Range, at_least_fp32
 from gentool.noise import Noise
 from gentool.spec import DataSpec
+from gentool_wgan import WGANConfig
+from gentool_wgan.networks import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
+from gentool_wgan.objectives import generator_loss, gradient_penalty, wasserstein
 
 
 class WGAN(Model):
@@ -112,7 +114,7 @@ class WGAN(Model):
     def clip_weights(self) -> None:
         """w ← clip(w, −c, c) for every weight of the critic (Arjovsky et al., algorithm 1)."""
         c = self.config.clip
-        weights = list(self.critic.parameters())
+        weights: list[Tensor] = [*self.critic.parameters()]
         torch._foreach_clamp_min_(weights, -c)
         torch._foreach_clamp_max_(weights, c)
 
@@ -130,7 +132,5 @@ class WGAN(Model):
         """f(x), (N,); only differences mean anything."""
         return at_least_fp32(self.critic(self.range.inward(x), labels))
 
-    def sample(
-        self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
-    ) -> Tensor:
+    def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         return self.range.outward(at_least_fp32(self.generator(z, labels)))

@@ -49,9 +49,7 @@ class MLPCritic(nn.Module):
 class ConvGenerator(nn.Module):
     """z (N, latent_dim) → u (N, C, H, W) in (−1, 1), by fractionally-strided convolutions."""
 
-    def __init__(
-        self, shape: tuple[int, ...], latent_dim: int, classes: int, width: int
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], latent_dim: int, classes: int, width: int) -> None:
         super().__init__()
         self.classes = classes
         sizes, channels = plan(shape, width)

@@ -1,6 +1,8 @@
 """The two sides of the Wasserstein game, and the penalty that keeps it honest.
 
-    W(p, q) = sup_{‖f‖_L ≤ 1} E_{x~p} f(x) − E_{x̃~q} f(x̃)        (Kantorovich & Rubinstein)
+By Kantorovich and Rubinstein's duality::
+
+    W(p, q) = sup_{‖f‖_L ≤ 1} E_{x~p} f(x) − E_{x̃~q} f(x̃)
 """
 
 from __future__ import annotations

@@ -1,0 +1,42 @@
+"""The deep convolutional GAN as a gentool plugin. No torch here: `model.py` has the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from gentool.hookspecs import hookimpl
+from gentool.spec import ModelSpec, Option
+
+
+@dataclass(frozen=True)
+class DCGANConfig:
+    """Options of ``gentool train dcgan``."""
+
+    latent_dim: Annotated[int, Option("size of z", min=1)] = 100
+    noise: Annotated[
+        Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
+    ] = "gaussian"
+    width: Annotated[
+        int, Option("channels at the image's end of both networks; the paper has 64", min=1)
+    ] = 32
+    spectral_norm: Annotated[
+        bool, Option("divide the discriminator's weights by their spectral norm")
+    ] = False
+    conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
+    lr: Annotated[float, Option("learning rate of Adam", above=0)] = 2e-4
+    beta1: Annotated[float, Option("of Adam", min=0, below=1)] = 0.5
+    beta2: Annotated[float, Option("of Adam", min=0, below=1)] = 0.999
+
+
+@hookimpl
+def gentool_model() -> ModelSpec:
+    return ModelSpec(
+        summary="deep convolutional GAN, by the guidelines of Radford et al.",
+        config=DCGANConfig,
+        factory="gentool_dcgan.model:DCGAN",
+        data=("image",),
+        capabilities=frozenset({"sample", "score"}),
+        drop_last=True,
+        paper="Radford et al. 2016, arXiv:1511.06434",
+    )

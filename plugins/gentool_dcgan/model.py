@@ -1,0 +1,83 @@
+"""The deep convolutional GAN (Radford et al. 2016): the game of Goodfellow et al. on convolutions.
+
+The game::
+
+    discriminator   minimise  −E log D(x) − E log(1 − D(G(z)))
+    generator       minimise  −E log D(G(z))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from gentool.model import Adam, Batch, Model, Objective, Player, Step
+from gentool.nn import at_least_fp32
+from gentool.noise import Noise
+from gentool.spec import DataSpec
+from gentool_dcgan import DCGANConfig
+from gentool_dcgan.networks import Discriminator, Generator
+
+
+class DCGAN(Model):
+    """A discriminator who tells images from forgeries, and a generator who forges."""
+
+    def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
+        """Raises ValueError where config and data do not fit together."""
+        super().__init__()
+        if config.conditional and not data.classes:
+            raise ValueError("--conditional needs data with labels, and this data has none")
+        self.config, self.data = config, data
+        self.latent_shape = (config.latent_dim,)
+        self.classes = len(data.classes) if config.conditional else 0
+        self.generator = Generator(data.shape, config.latent_dim, self.classes, config.width)
+        self.discriminator = Discriminator(
+            data.shape, self.classes, config.width, config.spectral_norm
+        )
+
+    def players(self) -> Sequence[Player]:
+        adam = Adam(self.config.lr, betas=(self.config.beta1, self.config.beta2))
+        return [
+            Player("discriminator", self.discriminator, self.discriminator_objective, adam),
+            Player("generator", self.generator, self.generator_objective, adam),
+        ]
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        shape = (n, *self.latent_shape)
+        if self.config.noise == "uniform":
+            return 2 * noise.uniform("z", shape) - 1
+        return noise.normal("z", shape)
+
+    def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
+        """−E log D(x) − E log(1 − D(G(z))), with D = sigmoid(logit)."""
+        with torch.no_grad():
+            fake = self.fake(batch, step)
+        # Real and generated images go through apart: batch norm must not mix them.
+        real = at_least_fp32(self.discriminator(2 * batch.x - 1, batch.labels))
+        forged = at_least_fp32(self.discriminator(fake, batch.labels))
+        loss = softplus(-real).mean() + softplus(forged).mean()
+        scalars = {
+            "d_real": torch.sigmoid(real).mean(),
+            "d_fake": torch.sigmoid(forged).mean(),
+            "d_accuracy": torch.cat([real > 0, forged < 0]).float().mean(),
+        }
+        return Objective(loss, scalars)
+
+    def generator_objective(self, batch: Batch, step: Step) -> Objective:
+        """−E log D(G(z))."""
+        logits = at_least_fp32(self.discriminator(self.fake(batch, step), batch.labels))
+        return Objective(softplus(-logits).mean())
+
+    def fake(self, batch: Batch, step: Step) -> Tensor:
+        """As many images in (−1, 1) as the batch has, of the same labels."""
+        return self.generator(self.prior(len(batch.x), step.noise), batch.labels)
+
+    def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits of D, (N,)."""
+        return at_least_fp32(self.discriminator(2 * x - 1, labels))
+
+    def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        return (at_least_fp32(self.generator(z, labels)) + 1) / 2
