@@ -58,7 +58,7 @@ def _splits(found: Loaded, other: Loaded | None, options: DataOptions) -> tuple[
                 f"{b.shape[1:]}, but --data {printable(options.data)} of shape {a.shape[1:]}; "
                 "give --size or --channels"
             )
-        return found.train, test
+        return found.train, _relabelled(test, other.classes, found.classes)
     if found.test is not None:
         return found.train, found.test
     n, k = len(found.train), held_out(len(found.train), options.holdout)
@@ -67,6 +67,16 @@ def _splits(found: Loaded, other: Loaded | None, options: DataOptions) -> tuple[
     order = fixed_order(n)
     # Sorted, so that a source's own order survives in each split.
     return _rows(found.train, np.sort(order[: n - k])), _rows(found.train, np.sort(order[n - k :]))
+
+
+def _relabelled(test: Split, theirs: tuple[str, ...], ours: tuple[str, ...]) -> Split:
+    """The test split with labels numbered as in training; without, where a class is unknown."""
+    if test.labels is None or theirs == ours:
+        return test
+    if not set(theirs) <= set(ours):
+        return Split(test.x)
+    number = np.array([ours.index(name) for name in theirs], np.int64)
+    return Split(test.x, number[test.labels])
 
 
 def _pick(split: Split, n: int, shuffled: bool) -> Split:

@@ -100,6 +100,24 @@ _SOURCES: list[SourceInfo] = [
         counted=True,
     ),
     SourceInfo(
+        "mnist",
+        "download",
+        "handwritten digits, 28x28 grey, 60,000 + 10,000 test, 12 MB",
+        "gentool.data.named:load_mnist",
+    ),
+    SourceInfo(
+        "fashion-mnist",
+        "download",
+        "clothes, 28x28 grey, 60,000 + 10,000 test, 31 MB",
+        "gentool.data.named:load_fashion_mnist",
+    ),
+    SourceInfo(
+        "cifar10",
+        "download",
+        "photographs of ten things, 32x32 RGB, 50,000 + 10,000 test, 170 MB",
+        "gentool.data.named:load_cifar10",
+    ),
+    SourceInfo(
         "idx",
         "path",
         "folder with train-images-idx3-ubyte[.gz] and so on, as MNIST is published",
