@@ -164,7 +164,8 @@ def box_muller(x0: Tensor, x1: Tensor) -> tuple[Tensor, Tensor]:
     square = f * f
     tail = f * square * _horner(_LOG, f) - 0.5 * square
     log_u = (tail + f) + exponent.to(torch.float32) * _LN2
-    radius = torch.sqrt(-2.0 * log_u)
+    # torch's float32 square root need not be correctly rounded (MKL's is not); this is.
+    radius = torch.sqrt((-2.0 * log_u).double()).to(torch.float32)
 
     quarter = (x1 + 2**29) >> 30
     angle = (x1 - (quarter << 30)).to(torch.float32) * _TURN

@@ -1,0 +1,266 @@
+// The mathematics of one element, for the CPU kernels, the CUDA kernels and their tests.
+// Coefficients: benchmarks/fit_polynomials.py.
+//
+// No torch and no CUDA header is needed. Where a GPU has an instruction for it, the few functions
+// of the section "primitives" use it; everything after them is one text for both.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__CUDACC__)
+#define GENTOOL_FN __host__ __device__ __forceinline__
+#define GENTOOL_UNROLL _Pragma("unroll")
+#else
+#define GENTOOL_FN inline __attribute__((always_inline))
+#define GENTOOL_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace gentool {
+
+// ---- primitives ----
+
+GENTOOL_FN float as_float(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+GENTOOL_FN uint32_t as_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+// a·b + c, in one rounding where the machine does that at full speed.
+GENTOOL_FN float madd(float a, float b, float c) {
+#if defined(__CUDA_ARCH__) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+GENTOOL_FN double madd(double a, double b, double c) { return a * b + c; }
+
+// n / d for d in [1, 2]. On the GPU: the approximate reciprocal and one Newton step, 1 ulp.
+GENTOOL_FN float ratio(float n, float d) {
+#if defined(__CUDA_ARCH__)
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));
+  return n * fmaf(fmaf(-d, r, 1.0f), r, r);
+#else
+  return n / d;
+#endif
+}
+
+GENTOOL_FN double ratio(double n, double d) { return n / d; }
+
+// Horner's rule, lowest coefficient first.
+template <int N>
+GENTOOL_FN float polynomial(const float (&c)[N], float x) {
+  float value = c[N - 1];
+  GENTOOL_UNROLL
+  for (int i = N - 2; i >= 0; --i) value = madd(value, x, c[i]);
+  return value;
+}
+
+// The same in separate roundings, which every machine repeats exactly.
+template <int N>
+GENTOOL_FN float polynomial_exact(const float (&c)[N], float x) {
+  float value = c[N - 1];
+  GENTOOL_UNROLL
+  for (int i = N - 2; i >= 0; --i) value = value * x + c[i];
+  return value;
+}
+
+// exp(x) to 1 ulp, subnormal results and overflow included; NaN stays NaN.
+// x = n·ln2 + r with |r| ≤ ln2/2, then a polynomial, then two powers of two.
+GENTOOL_FN float exp_(float x) {
+  const float c[] = {0.5f, 0.16666545f, 0.0416668616f, 0.00836624578f, 0.00139050034f};
+  const float shift = 12582912.0f;  // 1.5·2²³: adding it leaves the nearest integer in the low bits
+  x = x < -104.0f ? -104.0f : x;
+  x = x > 89.0f ? 89.0f : x;
+  const float shifted = madd(x, 1.44269504f, shift);
+  const float n = shifted - shift;
+  const float r = madd(n, 2.12194440e-4f, madd(n, -0.693359375f, x));
+  const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
+  const int32_t power = static_cast<int32_t>(as_bits(shifted) - as_bits(shift));
+  const int32_t half = power >> 1;
+  return value * as_float(static_cast<uint32_t>(half + 127) << 23) *
+         as_float(static_cast<uint32_t>(power - half + 127) << 23);
+}
+
+GENTOOL_FN double exp_(double x) { return exp(x); }
+
+// exp(x) to 2 ulp: on the GPU one special-function instruction, whose argument's rounding error is
+// put right to first order.
+GENTOOL_FN float exp_quick(float x) {
+#if defined(__CUDA_ARCH__)
+  x = x < -104.0f ? -104.0f : x;
+  x = x > 89.0f ? 89.0f : x;
+  const float y = x * 1.44269504f;
+  float power;
+  asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(y));
+  return power * fmaf(fmaf(x, 1.44269504f, -y), 0.693147181f, 1.0f);
+#else
+  return exp_(x);
+#endif
+}
+
+GENTOOL_FN double exp_quick(double x) { return exp(x); }
+
+GENTOOL_FN float sqrt_(float x) {
+#if defined(__CUDA_ARCH__)
+  float root;
+  asm("sqrt.approx.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+#else
+  return sqrtf(x);
+#endif
+}
+
+// log(1 + e) for e in [0, 1].
+GENTOOL_FN float log1p_unit(float e) {
+  const float c[] = {0.99999994f,   -0.499994934f, 0.333190978f,  -0.24842982f, 0.191060066f,
+                     -0.136632457f, 0.0782259554f, -0.0295052379f, 0.00523269409f};
+  return e * polynomial(c, e);
+}
+
+GENTOOL_FN double log1p_unit(double e) { return log1p(e); }
+
+GENTOOL_FN float magnitude(float x) { return fabsf(x); }
+GENTOOL_FN double magnitude(double x) { return fabs(x); }
+
+// ---- Bernoulli: logit x, target t ----
+
+// softplus(x) − x·t = |x|·(x < 0 ? t : 1 − t) + log(1 + e^−|x|), in which nothing cancels.
+// 0·x makes −∞ a NaN, as in PyTorch.
+template <class T>
+GENTOOL_FN T bce(T x, T t) {
+  const T size = magnitude(x);
+  const T weight = x < T(0) ? madd(T(0), x, t) : T(1) - t;
+  return madd(size, weight, log1p_unit(exp_quick(-size)));
+}
+
+// σ(x) − t.
+template <class T>
+GENTOOL_FN T bce_slope(T x, T t) {
+  const T e = exp_(-magnitude(x));
+  return ratio(x < T(0) ? e : T(1), T(1) + e) - t;
+}
+
+// ---- Gaussian: mean m, log variance v ----
+
+template <class T>
+GENTOOL_FN T sigma(T v) {
+  return exp_quick(T(0.5) * v);
+}
+
+// e^v − 1 − v for |v| < 1, relative error 1e-7 where the difference itself would cancel.
+GENTOOL_FN float exp_tail(float v) {
+  const float c[] = {0.5f,           0.166666672f,   0.041666735f,   0.00833331048f,
+                     0.00138854515f, 0.000198440233f, 2.53548296e-05f, 2.77228355e-06f};
+  return v * v * polynomial(c, v);
+}
+
+// KL(N(m, s²) ‖ N(0, 1)) = ½ (m² + (s² − 1 − v)) for s = σ(v).
+GENTOOL_FN float kl(float m, float v, float s) {
+  const float rest = magnitude(v) < 1.0f ? exp_tail(v) : (s * s - 1.0f) - v;
+  return 0.5f * madd(m, m, rest);
+}
+
+GENTOOL_FN double kl(double m, double v, double) { return 0.5 * (expm1(v) - v + m * m); }
+
+// s² − 1, which is twice ∂KL/∂v.
+GENTOOL_FN float variance_excess(float v, float s) {
+  return magnitude(v) < 1.0f ? exp_tail(v) + v : s * s - 1.0f;
+}
+
+GENTOOL_FN double variance_excess(double v, double) { return expm1(v); }
+
+// ---- noise; gentool/ops/philox.py is the same in torch ----
+
+struct Words {
+  uint32_t x[4];
+};
+
+// Philox4x32-10, Salmon et al. 2011.
+GENTOOL_FN Words philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key) {
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  GENTOOL_UNROLL
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = static_cast<uint64_t>(c0) * 0xD2511F53u;
+    const uint64_t p1 = static_cast<uint64_t>(c2) * 0xCD9E8D57u;
+    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    c1 = static_cast<uint32_t>(p1);
+    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c3 = static_cast<uint32_t>(p0);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return {{c0, c1, c2, c3}};
+}
+
+// The last counter word holds what the words of the row and the step cannot.
+GENTOOL_FN uint32_t high_word(uint64_t row, uint64_t step) {
+  return static_cast<uint32_t>(step >> 32 & 0xFFFF) | static_cast<uint32_t>(row >> 32) << 16;
+}
+
+// The words of four neighbours, positions 4·block … 4·block + 3 of a row.
+GENTOOL_FN Words noise_words(uint32_t block, uint64_t row, uint64_t step, uint64_t key) {
+  return philox(block, static_cast<uint32_t>(row), static_cast<uint32_t>(step),
+                high_word(row, step), key);
+}
+
+// The cosine and sine of the angle 2π·x/2³², by quadrants.
+GENTOOL_FN void unit_circle(uint32_t x, float& cosine, float& sine) {
+#if defined(__CUDA_ARCH__)
+  const float angle = static_cast<float>(static_cast<int32_t>(x)) * 1.46291807e-09f;
+  cosine = __cosf(angle);
+  sine = __sinf(angle);
+#else
+  const float sin_c[] = {-0.166666552f, 0.008332178f, -0.000195172994f};
+  const float cos_c[] = {0.0416666456f, -0.00138873677f, 2.44384519e-05f};
+  const uint32_t quarter = (x + 0x20000000u) >> 30;
+  const float angle =
+      static_cast<float>(static_cast<int32_t>(x - (quarter << 30))) * 1.46291807e-09f;
+  const float square = angle * angle;
+  const float s = angle + angle * square * polynomial_exact(sin_c, square);
+  const float c = (1.0f - 0.5f * square) + square * square * polynomial_exact(cos_c, square);
+  const bool odd = quarter & 1;
+  cosine = as_float(as_bits(odd ? s : c) ^ ((quarter + 1) & 2) << 30);
+  sine = as_float(as_bits(odd ? c : s) ^ (quarter & 2) << 30);
+#endif
+}
+
+// Two normals from two words: radius √(−2 ln u), u = (x0 + ½)/2³², and the angle of x1.
+GENTOOL_FN void box_muller(uint32_t x0, uint32_t x1, float& first, float& second) {
+  const float log_c[] = {0.333333313f, -0.250008196f, 0.200012267f, -0.166233569f,
+                         0.142017573f, -0.131601825f, 0.12761578f,  -0.0763449892f};
+  const float u = static_cast<float>(x0) * 2.32830644e-10f + 1.16415322e-10f;
+  const uint32_t bits = as_bits(u);
+  const int32_t exponent = static_cast<int32_t>(bits - 0x3F3504F3u) >> 23;
+  const float f = as_float(bits - (static_cast<uint32_t>(exponent) << 23)) - 1.0f;
+  const float square = f * f;
+  const float tail = f * square * polynomial_exact(log_c, f) - 0.5f * square;
+  const float log_u = (tail + f) + static_cast<float>(exponent) * 0.693147182f;
+  const float radius = sqrt_(-2.0f * log_u);
+  float cosine, sine;
+  unit_circle(x1, cosine, sine);
+  first = radius * cosine;
+  second = radius * sine;
+}
+
+GENTOOL_FN void normals(const Words& w, float (&out)[4]) {
+  box_muller(w.x[0], w.x[1], out[0], out[1]);
+  box_muller(w.x[2], w.x[3], out[2], out[3]);
+}
+
+// A multiple of 2^−bits in [0, 1).
+GENTOOL_FN float unit_interval(uint32_t x, int bits) {
+  return static_cast<float>(x >> (32 - bits)) * as_float(static_cast<uint32_t>(127 - bits) << 23);
+}
+
+}  // namespace gentool
