@@ -16,7 +16,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-
 UNSPOKEN = frozenset({"grad_norm", "examples_per_s"})
 """Scalars for metrics.jsonl that would only lengthen the line."""
 

@@ -107,7 +107,7 @@ class Trainer:
             ended = self.step % self.feed.per_epoch == 0 or self.step == self.total
             if ended:
                 self._end_epoch(display)
-            elif self.step % self.settings.log_every == 0:
+            elif self.step % self.feed.per_epoch % self.settings.log_every == 0:
                 self._write_row("train", self._train_means())
             if (reason := stop.pending()) is not None and self.step < self.total:
                 self.save()

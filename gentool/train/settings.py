@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from gentool.data.options import DataOptions
 from gentool.options import Field, fields_of
 from gentool.spec import Option
+from gentool.train.stopping import parse_duration
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class TrainSettings:
         bool, Option("only algorithms that repeat bit for bit (slower on CUDA)")
     ] = False
     threads: Annotated[int | None, Option("CPU threads; all cores by default", min=1)] = None
-    log_every: Annotated[int, Option("batches between lines of metrics.jsonl", min=1)] = 500
+    log_every: Annotated[
+        int, Option("batches between lines of metrics.jsonl within an epoch", min=1)
+    ] = 500
     sample_every: Annotated[int, Option("epochs between sample pictures; 0: never", min=0)] = 1
     save_every: Annotated[int, Option("epochs between checkpoints", min=1)] = 1
     keep: Annotated[int, Option("newest checkpoints to keep", min=1)] = 2
@@ -53,6 +56,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
             raise ValueError("--epochs and --steps both say how long to train; give one of them")
+        parse_duration(self.max_time)
 
 
 def core_fields() -> tuple[Field, ...]:

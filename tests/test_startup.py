@@ -1,0 +1,40 @@
+"""What must stay light: help and listings never import torch, nor a plugin they do not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import sys
+sys.argv = ["gentool", *{arguments!r}]
+from gentool.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+heavy = {{"torch", "matplotlib", "numpy"}} & set(sys.modules)
+print("HEAVY", sorted(heavy), "gentool_gan" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["models"], ["train", "--help"], ["train", "vae", "--help"]],
+    ids=" ".join,
+)
+def test_no_heavy_import(arguments: list[str]) -> None:
+    code = PROBE.format(arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("HEAVY []"), last
+    if arguments[0] == "train":
+        assert last.endswith("False"), "training one model imported another's plugin"
+
+
+def test_importing_the_package_has_no_side_effects() -> None:
+    code = "import sys, gentool; print('torch' in sys.modules, 'pluggy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
