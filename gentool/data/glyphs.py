@@ -22,7 +22,7 @@ DEFAULT_COUNT = 20_000
 CLASSES = tuple("0123456789")
 
 _MASTER = 112  # side of the drawing that is mapped, four times the result's
-_FONT_SIZE = 104
+_FONT_SIZE = 94
 _WEIGHTS = (0, 1, 2, 3, 4, 5)  # extra half-width of the stroke, in pixels of the drawing
 _SEED = 28_280_910
 _VERSION = 1  # to be raised when the drawing changes, so that old cache entries go unused
