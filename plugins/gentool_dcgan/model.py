@@ -73,7 +73,8 @@ class DCGAN(Model):
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many images in (−1, 1) as the batch has, of the same labels."""
-        return self.generator(self.prior(len(batch.x), step.noise), batch.labels)
+        z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
+        return self.generator(z, batch.labels)
 
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits of D, (N,)."""

@@ -102,7 +102,8 @@ class GAN(Model):
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""
-        return self.generate(self.prior(len(batch.x), step.noise), batch.labels)
+        z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
+        return self.generate(z, batch.labels)
 
     def generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """G(z) in the networks' range: (N, *shape); images within (−1, 1)."""

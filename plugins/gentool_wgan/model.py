@@ -120,7 +120,8 @@ class WGAN(Model):
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""
-        return self.generator(self.prior(len(batch.x), step.noise), batch.labels)
+        z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
+        return self.generator(z, batch.labels)
 
     def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The same estimate on data that the critic has not seen: a gap means it overfits."""
