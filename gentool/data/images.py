@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import stat
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,9 @@ class _Decoder:
             raise decode.BadImageError(entry.problem)
         archive = os.open(self.archive, os.O_RDONLY) if self.archive else -1
         try:
-            return decode.decode(read(entry.where, archive), decode.Target())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return decode.decode(read(entry.where, archive), decode.Target())
         finally:
             if archive >= 0:
                 os.close(archive)

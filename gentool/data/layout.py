@@ -51,12 +51,12 @@ def lay_out(names: Sequence[str]) -> Layout:
         notes += ("some images lie beside the sub-folders, so the sub-folders give no labels",)
     if len(found) > MAX_CLASSES:
         notes += (f"{len(found):,} sub-folders are too many for classes, so there are no labels",)
-    labelled = len(class_of) == taken and 2 <= len(found) <= MAX_CLASSES
-    number = {name: k for k, name in enumerate(found)}
     rows = {s: sorted(indices, key=lambda i: _hash(names[i])) for s, indices in splits.items()}
+    if len(class_of) < taken or not 2 <= len(found) <= MAX_CLASSES:
+        return Layout(rows, {}, (), notes)
+    number = {name: k for k, name in enumerate(found)}
     labels = {s: np.array([number[class_of[i]] for i in r]) for s, r in rows.items()}
-    classes = tuple(printable(name, 100) for name in found)
-    return Layout(rows, labels if labelled else {}, classes if labelled else (), notes)
+    return Layout(rows, labels, tuple(printable(name, 100) for name in found), notes)
 
 
 def _unwrapped(paths: list[list[str]]) -> list[list[str]]:
