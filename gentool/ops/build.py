@@ -1,0 +1,145 @@
+"""Compiles the kernels into the per-user cache: ``gentool kernels build``.
+
+The work is done by torch's `cpp_extension` and ninja in a child process, whose progress is seen;
+a second child loads the result and compares it with the reference before it is put in its place,
+in one rename.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import torch
+
+from gentool.ops import cache, sources
+
+_COMPILE = "from gentool.ops.build import compile_here; compile_here({directory!r}, {cuda!r})"
+_VERIFY = "from gentool.ops.build import verify; verify({library!r})"
+
+
+def build() -> Path:
+    """Compile, verify and install the library for this machine; returns its path.
+
+    Raises:
+        RuntimeError: something is missing or failed; the message says what to do.
+    """
+    compiler = os.environ.get("CXX", "c++")
+    if shutil.which(compiler) is None:
+        raise RuntimeError(
+            f"no C++ compiler: {compiler!r} is not on the PATH; install g++ or clang++, or set CXX"
+        )
+    place = cache.directory() / cache.key()
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
+    try:
+        _child(_COMPILE.format(directory=str(work), cuda=cuda_targets() or ""), "compiling")
+        library = work / cache.LIBRARY
+        _child(_VERIFY.format(library=str(library)), "checking the compiled kernels")
+        cache.Record(torch.__version__, cache.abi(), library.stat().st_size).write(
+            work / cache.RECORD
+        )
+        # Kept: the library and its record. Objects and ninja's files are no use to anyone.
+        for path in work.iterdir():
+            if path.name not in (cache.LIBRARY, cache.RECORD):
+                path.unlink()
+        if place.exists():
+            place.rename(work / "previous")
+        work.rename(place)
+        shutil.rmtree(place / "previous", ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return place / cache.LIBRARY
+
+
+def cuda_targets() -> str | None:
+    """The GPU architectures to compile for, or None where CUDA kernels cannot be built."""
+    if torch.version.cuda is None or _cuda_home() is None:
+        return None
+    if os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        return os.environ["TORCH_CUDA_ARCH_LIST"]
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0):
+        return None  # the kernels need Ampere's instructions
+    version = tuple(int(part) for part in torch.version.cuda.split(".")[:2])
+    return sources.CUDA_TARGETS if version >= (12, 8) else sources.CUDA_TARGETS_BEFORE_12_8
+
+
+def why_no_cuda() -> str:
+    """The reason that `cuda_targets` returned None."""
+    if torch.version.cuda is None:
+        return "this torch is built without CUDA"
+    if _cuda_home() is None:
+        return "nvcc was not found; install the CUDA toolkit or set CUDA_HOME"
+    return "the GPU is older than Ampere (compute capability 8.0)"
+
+
+def compile_here(directory: str, targets: str) -> None:
+    """Compile in `directory`, in this process, which must not have loaded a library before."""
+    from torch.utils import cpp_extension
+
+    base, cuda = sources.root(), bool(targets)
+    if cuda:
+        os.environ["TORCH_CUDA_ARCH_LIST"] = targets
+    cpp_extension.load(
+        name="_C",
+        sources=[str(path) for path in sources.sources(base, cuda)],
+        extra_cflags=sources.cxx_flags(native=True, cuda=cuda, targets=targets),
+        extra_cuda_cflags=sources.nvcc_flags(),
+        build_directory=directory,
+        with_cuda=cuda,
+        verbose=True,
+        is_python_module=False,
+    )
+
+
+def verify(library: str) -> None:
+    """Load a library and compare each operation with the reference; raises on a difference."""
+    from gentool import ops
+    from gentool.ops import native
+
+    devices = native._import(Path(library)).devices
+    for device in devices:
+        if device == "cuda" and not torch.cuda.is_available():
+            continue
+        step = torch.tensor(3, device=device)
+        address = {"seed": 1, "stream": 2, "step": step}
+        mu, logvar = (ops.philox.normal((33, 41), **{**address, "stream": s}) for s in (5, 6))
+        target = ops.philox.uniform((33, 41), **address)
+        eps = ops.philox.normal((33, 41), **address)
+        mu.requires_grad_(), logvar.requires_grad_()
+        z, kl = ops.reparam_kl(mu, logvar, **address)
+        loss = ops.bce_with_logits(z, target)
+        got = torch.autograd.grad((kl + loss).sum(), (mu, logvar))
+        z_ref, kl_ref = ops.reference.reparam_kl(mu, logvar, eps)
+        loss_ref = ops.reference.bce_with_logits(z_ref, target)
+        want = torch.autograd.grad((kl_ref + loss_ref).sum(), (mu, logvar))
+        for name, a, b in [
+            ("z", z, z_ref),
+            ("kl", kl, kl_ref),
+            ("bce_with_logits", loss, loss_ref),
+            ("gradient of mu", got[0], want[0]),
+            ("gradient of logvar", got[1], want[1]),
+        ]:
+            torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
+        print(f"the {device} kernels agree with the reference", file=sys.stderr)
+
+
+def _child(code: str, what: str) -> None:
+    # ninja is installed beside this Python, whether or not that directory is on the PATH.
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    environment = {**os.environ, "GENTOOL_KERNELS": "off", "PATH": path}
+    # The output is progress, so it goes to stderr, wherever ninja would write it.
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=sys.stderr)
+    if done.returncode != 0:
+        raise RuntimeError(f"{what} failed with status {done.returncode}; the output above says why")
+
+
+def _cuda_home() -> str | None:
+    from torch.utils import cpp_extension
+
+    return cpp_extension.CUDA_HOME

@@ -1,0 +1,67 @@
+"""What the compiled library is made of: sources and flags, for `setup.py` and for `build.py`.
+
+Standard library only, and loadable by its path alone, since setup.py runs before anything is
+installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+# Ampere, Hopper and Blackwell; PTX lets later GPUs compile for themselves.
+CUDA_TARGETS = "8.0;9.0;10.0+PTX"
+CUDA_TARGETS_BEFORE_12_8 = "8.0;9.0+PTX"
+
+
+def root() -> Path:
+    """The directory of the sources: `gentool/_csrc` in a wheel, `csrc` in a checkout."""
+    packaged = _PACKAGE / "_csrc"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "csrc"
+
+
+def sources(base: Path, cuda: bool) -> list[Path]:
+    """The files to compile."""
+    files = [base / "bindings_module.cpp", base / "bindings_cpu.cpp"]
+    files += sorted((base / "cpu").glob("*.cpp"))
+    if cuda:
+        files += [base / "bindings_cuda.cpp", *sorted((base / "cuda").glob("*.cu"))]
+    return files
+
+
+def digest(base: Path) -> str:
+    """A hash of every source and header and of this file, which holds the flags."""
+    total = hashlib.sha256()
+    for path in [Path(__file__), *sorted(p for p in base.rglob("*") if p.is_file())]:
+        total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def cxx_flags(native: bool, cuda: bool, targets: str = "") -> list[str]:
+    """Flags for C++ sources.
+
+    `native` builds for this processor, otherwise for any x86-64 with AVX2 and FMA (x86-64-v3).
+    No fast-math: NaN and infinities keep their meaning. errno and traps only stand in the way of
+    vectors; contraction is off because the noise must round alike everywhere (see math.h).
+    """
+    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+    if native:
+        flags.append("-mcpu=native" if sys.platform == "darwin" else "-march=native")
+    elif platform.machine() in ("x86_64", "AMD64"):
+        flags.append("-march=x86-64-v3")
+    if sys.platform == "linux":
+        # Compiled in, but not linked: the symbols are those of the OpenMP runtime torch has
+        # loaded. Linking would bring a second one, and two pools of threads.
+        flags.append("-fopenmp")
+    if cuda:
+        flags += ["-DGENTOOL_WITH_CUDA", f'-DGENTOOL_CUDA_TARGETS=\\"{targets}\\"']
+    return flags
+
+
+def nvcc_flags() -> list[str]:
+    """Flags for CUDA sources, beside the targets that torch takes from TORCH_CUDA_ARCH_LIST."""
+    return ["-O3", "-lineinfo"]
