@@ -197,7 +197,8 @@ class _Reader:
 
     def _converted(self, rows: np.ndarray, start: int) -> np.ndarray:
         if not self.images:
-            points = rows.reshape(len(rows), -1).astype(np.float32)
+            with np.errstate(over="ignore"):
+                points = rows.reshape(len(rows), -1).astype(np.float32)
             if not np.isfinite(points).all():
                 row = start + int(np.argmin(np.isfinite(points).all(axis=1)))
                 raise UserError(f"{self.x.shown}: point {row} is not finite in float32")

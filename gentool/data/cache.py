@@ -81,7 +81,7 @@ def look_up(options: DataOptions, key: dict[str, Any]) -> Loaded | None:
         if any(_check(folder / file) != tuple(seen) for file, seen in meta["files"].items()):
             return None
         loaded = _mapped(folder, meta)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     with contextlib.suppress(OSError):
         os.utime(folder / _META)  # when it was last used, for `_make_room`

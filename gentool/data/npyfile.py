@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -110,11 +111,24 @@ def _look(path: Path, member: str, size: int) -> ArrayFile:
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"version {version[0]}.{version[1]} of the format is not supported")
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version[0]}.{version[1]} of the format is not supported")
+    parts = np.lib.format
+    parse = parts.read_array_header_1_0 if version == (1, 0) else parts.read_array_header_2_0
+    try:
+        shape, fortran, dtype = parse(file)
+    except Exception as error:  # numpy tokenizes the header, and fails in many ways
+        raise ValueError("its header cannot be read") from error
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"its header has the shape {shape}")
+    return shape, fortran, dtype
+
+
+# What numpy and zipfile raise for damaged files.
+_DAMAGED = (
+    *(ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, zlib.error),
+    *(zipfile.BadZipFile, NotImplementedError),
+)
 
 
 @contextlib.contextmanager
@@ -135,9 +149,7 @@ def _explained(shown: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(f"{shown} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, TypeError, zlib.error, RuntimeError) as error:
-        raise UserError(f"{shown} is damaged: {printable(str(error), 100)}") from error
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{shown} is damaged: {printable(str(error), 100)}") from error
 
 
