@@ -1,15 +1,22 @@
-"""Finding models: entry points in, `ModelSpec`s out.
+"""Finding plugins: entry points in, `ModelSpec`s and hook calls out.
 
-Entry points are listed without importing anything, and a plugin is imported only when its model
-is asked for, each in its own try. So a plugin that is broken or slow harms nobody else.
+Entry points are listed without importing anything, and a plugin is imported only when what it
+brings is asked for, each in its own try. So one that is broken or slow harms nobody else.
+
+``GENTOOL_PLUGINS=a,b`` leaves only the packages (or entry points) of those names, and the
+toolkit's own; ``GENTOOL_TRACE=1`` shows every hook call on stderr.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import pluggy
 
@@ -22,9 +29,13 @@ OWN = "gentool"
 """The toolkit's own distribution; it wins a clash of names."""
 
 
+class VersionError(SpecError):
+    """A plugin was written for another version of the interface."""
+
+
 @dataclass(frozen=True)
 class Plugin:
-    """An entry point that promises a model; nothing of it is imported yet."""
+    """An entry point that promises something; nothing of it is imported yet."""
 
     name: str
     distribution: str
@@ -41,17 +52,43 @@ class Plugin:
 def _manager() -> pluggy.PluginManager:
     manager = pluggy.PluginManager("gentool")
     manager.add_hookspecs(hookspecs)
+    if os.environ.get("GENTOOL_TRACE", "0") not in ("", "0"):
+        manager.add_hookcall_monitoring(_trace, lambda *_: None)
     return manager
 
 
-def installed() -> list[Plugin]:
-    """Every announced model, the toolkit's own first, then by name; no plugin is imported."""
-    found = {
-        Plugin(e.name, e.dist.name, e.dist.version, e)
-        for e in entry_points(group=hookspecs.GROUP)
-        if e.dist is not None
-    }
+def _trace(hook: str, methods: Any, arguments: Any) -> None:
+    for method in methods:
+        shown = ", ".join(printable(f"{k}={v}", 60) for k, v in arguments.items())
+        print(f"trace: {method.plugin_name} {hook}({shown})", file=sys.stderr, flush=True)
+
+
+def canonical(name: str) -> str:
+    """A package's name as packaging tools compare it: ``My_Flow`` is ``my-flow``."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _allowed(plugin: Plugin) -> bool:
+    names = os.environ.get("GENTOOL_PLUGINS")
+    if names is None or plugin.distribution == OWN:
+        return True
+    asked = {canonical(n) for n in names.split(",")}
+    return bool(asked & {canonical(plugin.distribution), canonical(plugin.name)})
+
+
+def installed(group: str = hookspecs.GROUP) -> list[Plugin]:
+    """Every announced plugin, the toolkit's own first, then by name; none is imported."""
+    found = {p for e in entry_points(group=group) if (p := _announced(e)) and _allowed(p)}
     return sorted(found, key=lambda p: (p.distribution != OWN, p.name, p.distribution))
+
+
+def _announced(entry_point: EntryPoint) -> Plugin | None:
+    """The plugin of an entry point; None where its package's metadata is damaged."""
+    try:
+        name, version = entry_point.dist.name, entry_point.dist.version  # type: ignore[union-attr]
+    except (AttributeError, KeyError, OSError, ValueError):
+        return None
+    return Plugin(entry_point.name, name, version or "?", entry_point) if name else None
 
 
 def by_short_name() -> dict[str, list[Plugin]]:
@@ -94,36 +131,53 @@ def find(name: str) -> Plugin:
 def spec_of(plugin: Plugin) -> ModelSpec:
     """Import a plugin and return its checked spec; whatever is wrong with it is a UserError."""
     try:
-        spec = _load(plugin)
-        check_spec(spec)
+        specs = call(plugin, "gentool_model")
+        if len(specs) != 1:
+            raise SpecError(f"it implements gentool_model {len(specs)} times, not once")
+        check_spec(plugin, specs[0])
     except (Exception, SystemExit) as error:
-        reason = printable(f"{type(error).__name__}: {error}", 300)
-        raise UserError(
-            f"the plugin {plugin.full_name} does not load ({reason}); "
-            f"reinstall or uninstall the package {plugin.distribution}"
-        ) from error
-    return spec
-
-
-def _load(plugin: Plugin) -> ModelSpec:
-    manager, module = _manager(), plugin.entry_point.load()
-    if not manager.is_registered(module):
-        manager.register(module, name=plugin.full_name)
-    others = [p for p in manager.get_plugins() if p is not module]
-    specs = manager.subset_hook_caller("gentool_model", remove_plugins=others)()
-    if len(specs) != 1:
-        raise SpecError(f"it implements gentool_model {len(specs)} times, not once")
+        raise UserError(explanation(plugin, error)) from error
+    assert isinstance(specs[0], ModelSpec)
     return specs[0]
 
 
-def check_spec(spec: object) -> None:
+def explanation(plugin: Plugin, error: BaseException) -> str:
+    """One sentence on why a plugin does not load, and what to do."""
+    if isinstance(error, VersionError):
+        return f"the plugin {plugin.full_name} does not load: {error}"
+    reason = printable(f"{type(error).__name__}: {error}", 300)
+    return (
+        f"the plugin {plugin.full_name} does not load ({reason}); "
+        f"reinstall or uninstall the package {plugin.distribution}"
+    )
+
+
+def call(plugin: Plugin, hook: str, **arguments: Any) -> list[Any]:
+    """Import `plugin` where it is not yet, and call one hook on it alone."""
+    manager, module = _manager(), plugin.entry_point.load()
+    check_version(plugin, getattr(module, "GENTOOL_API", API_VERSION))
+    if not manager.is_registered(module):
+        manager.register(module, name=plugin.full_name)
+    others = [p for p in manager.get_plugins() if p is not module]
+    results: list[Any] = manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)
+    return results
+
+
+def check_version(plugin: Plugin, wanted: object) -> None:
+    """Raise VersionError where a plugin was written for another interface than this one."""
+    if wanted != API_VERSION:
+        newer = isinstance(wanted, int) and wanted > API_VERSION
+        raise VersionError(
+            f"it was written for plugin interface {wanted}, this gentool has {API_VERSION}; "
+            f"upgrade {'gentool' if newer else plugin.distribution}"
+        )
+
+
+def check_spec(plugin: Plugin, spec: object) -> None:
     """Hold what a plugin handed over to the contract; raises SpecError."""
     if not isinstance(spec, ModelSpec):
         raise SpecError(f"gentool_model returned {type(spec).__name__}, not a ModelSpec")
-    if spec.api_version != API_VERSION:
-        raise SpecError(
-            f"it was written for plugin interface {spec.api_version}, this is {API_VERSION}"
-        )
+    check_version(plugin, spec.api_version)
     from gentool.train.settings import core_fields
 
     ours = core_fields()
