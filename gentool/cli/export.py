@@ -1,0 +1,48 @@
+"""``gentool export``: a trained model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gentool.console import say
+from gentool.errors import UserError, printable
+
+
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="[RUN|FILE] OUT", help="A run or model.safetensors (the latest)."),
+    ],
+    out: Annotated[
+        str | None, typer.Argument(metavar="", help="model.onnx, or a folder.", show_default=False)
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="The format, where OUT's ending does not say.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what OUT names.")] = False,
+) -> None:
+    """Write a trained model in another format, e.g. its sampler as ONNX."""
+    # With one argument it is OUT, and the latest run is exported.
+    run_name, target = (None, Path(source)) if out is None else (source, Path(out))
+    from gentool import exporters
+
+    exporter = exporters.find(target, format)
+    taken = target.is_file() or (target.is_dir() and any(target.iterdir()))
+    if taken and not force:
+        raise UserError(f"{printable(str(target))} already exists; choose another OUT, or --force")
+
+    from gentool import runs
+    from gentool.loading import load
+
+    lone = run_name is not None and Path(run_name).is_file()
+    run = None if lone else runs.find(run_name)
+    file = Path(run_name or "") if run is None else run.model
+    loaded = load(file if run is None else run.path)
+    job = exporters.Export(loaded, file, run, target)
+    exporters.run(exporter, job)
+    for note in job.notes:
+        say(note)
+    print(target)

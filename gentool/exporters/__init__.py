@@ -1,0 +1,98 @@
+"""Formats that ``gentool export`` writes. Each one is a plugin's; this is only their table.
+
+Nothing here imports torch: a format names its function as a string.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gentool.errors import UserError, nearest, printable
+
+if TYPE_CHECKING:
+    from gentool.loading import Loaded
+    from gentool.runs import Run
+
+
+@dataclass(frozen=True)
+class ExporterInfo:
+    """One format, as its plugin registers it.
+
+    Attributes:
+        name: what ``--format`` takes.
+        suffix: of the output's name, e.g. ``".onnx"``; empty for a folder.
+        help: one line.
+        function: ``"package.module:function"``, called as function(job: Export).
+    """
+
+    name: str
+    suffix: str
+    help: str
+    function: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an exporter is to do.
+
+    Attributes:
+        loaded: the trained model, on the CPU in eval mode, and what its file says of it.
+        file: the ``model.safetensors`` it came from.
+        run: the run it belongs to; None for a lone file.
+        out: the file or folder to write; a file's suffix is the format's.
+        notes: sentences for the person, which the exporter may add to.
+    """
+
+    loaded: Loaded
+    file: Path
+    run: Run | None
+    out: Path
+    notes: list[str] = field(default_factory=list)
+
+
+_EXPORTERS: dict[str, ExporterInfo] = {}
+
+
+def register(exporter: ExporterInfo) -> None:
+    """Add a format; a taken name raises ValueError, so the one that came first stays."""
+    if exporter.name in _EXPORTERS:
+        raise ValueError(f"an export format named {exporter.name!r} is registered already")
+    _EXPORTERS[exporter.name] = exporter
+
+
+def exporters() -> list[ExporterInfo]:
+    """Every format of every installed plugin."""
+    from gentool.hooks import collect
+
+    collect("gentool_exporters", register)
+    return list(_EXPORTERS.values())
+
+
+def find(out: Path, name: str | None) -> ExporterInfo:
+    """The format called `name`, or the first whose suffix `out` has; raises UserError."""
+    from gentool.hooks import collect
+
+    def fits() -> ExporterInfo | None:
+        if name is not None:
+            return _EXPORTERS.get(name)
+        return next((e for e in _EXPORTERS.values() if e.suffix == out.suffix), None)
+
+    collect("gentool_exporters", register, name or out.suffix[1:], lambda: fits() is not None)
+    found = fits()
+    if found is None:
+        known = ", ".join(f"{e.name} ({e.suffix or 'a folder'})" for e in _EXPORTERS.values())
+        asked = f"--format {printable(name)!r}" if name else f"the ending of {printable(str(out))}"
+        close = nearest(name, _EXPORTERS) if name else ""
+        raise UserError(f"{asked} is no format that is installed{close}; there are {known}")
+    return found
+
+
+def run(exporter: ExporterInfo, job: Export) -> None:
+    """Call the format's function."""
+    module, _, attribute = exporter.function.partition(":")
+    function: Callable[[Export], None] = getattr(importlib.import_module(module), attribute)
+    function(job)

@@ -1,0 +1,168 @@
+"""A model's sampler z (, labels) → x and encoder x (, labels) → z as ONNX graphs.
+
+Sampling and encoding are plain torch, so no custom operator gets into a graph. Every graph is held
+against torch through onnxruntime, on the batch size it was traced with and on two others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gentool.errors import UserError, printable
+from gentool.exporters import Export
+from gentool.files import canonical_json, explained, written_aside
+from gentool.model import Encodes, Model
+from gentool.noise import sampling_noise
+
+TOLERANCE = 1e-4
+"""Largest difference from torch, relative to the largest value where that exceeds 1."""
+
+TRACED, OTHERS = 3, (1, 8)
+
+
+class Sampler(nn.Module):
+    """z (N, *latent_shape) → images (N, C, H, W) in [0, 1], or points (N, D)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.model.sample(z, labels)
+
+
+class Encoder(nn.Module):
+    """x, as the model is trained on, → z (N, *latent_shape)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert isinstance(self.model, Encodes)
+        return self.model.encode(x, labels)
+
+
+def export(job: Export) -> None:
+    """Write ``OUT.onnx``, and ``OUT.encoder.onnx`` for a model that encodes."""
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise UserError(f"ONNX export needs {package}; run: pip install 'gentool[onnx]'")
+    model = job.loaded.model
+    header = canonical_json(job.loaded.header.to_json())
+    _write(job, job.out, Sampler(model), "z", "x", header)
+    if "reconstruct" in job.loaded.spec.capabilities and isinstance(model, Encodes):
+        _write(job, job.out.with_suffix(".encoder.onnx"), Encoder(model), "x", "z", header)
+
+
+def _write(
+    job: Export, path: Path, network: nn.Module, source: str, target: str, header: str
+) -> None:
+    network.eval()
+    arguments = _inputs(job.loaded.model, source, TRACED)
+    names = [source, "labels"][: len(arguments)]
+    with explained("the ONNX file", path), written_aside(path) as aside:
+        program = _trace(network, arguments, names, target)
+        program.model.metadata_props["gentool"] = header
+        # Inline weights, so that the file can be moved: the format's limit is 2 GiB.
+        program.save(aside, external_data=False)
+        note = _check(aside, path, network, job.loaded.model, source, names)
+    job.notes.append(note)
+
+
+def _inputs(model: Model, source: str, n: int) -> tuple[Tensor, ...]:
+    """n latents from the prior, or examples made from them, and labels where they are asked for."""
+    count = getattr(model, "classes", 0)
+    labels = (torch.arange(n) % count,) if count else ()
+    with torch.no_grad():
+        z = model.prior(n, sampling_noise(n)).float()
+        return (z, *labels) if source == "z" else (model.sample(z, *labels).float(), *labels)
+
+
+def _trace(
+    network: nn.Module, arguments: tuple[Tensor, ...], names: list[str], target: str
+) -> torch.onnx.ONNXProgram:
+    batch = torch.export.Dim("batch", min=1)
+    inner: Any = {name: {0: batch} for name in ("z", "x", "labels")}
+    shapes = [inner[name] for name in names]
+    shapes += [None] * (2 - len(names))
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                network,
+                arguments,
+                dynamo=True,
+                verbose=False,
+                optimize=True,
+                input_names=names,
+                output_names=[target],
+                dynamic_shapes=tuple(shapes[: len(arguments)]),
+            )
+    except Exception as error:
+        reason = printable(str(error).strip().partition("\n")[0], 200)
+        raise UserError(
+            f"torch cannot export this model to ONNX ({reason}); `gentool --debug export` shows why"
+        ) from error
+    assert program is not None
+    return program
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter prints and warns about its own inside."""
+    loggers = [logging.getLogger(n) for n in ("torch.onnx", "onnxscript", "onnx_ir", "torch")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _check(
+    aside: Path, path: Path, network: nn.Module, model: Model, source: str, names: list[str]
+) -> str:
+    """Hold the graph against torch; returns a sentence, raises UserError where they differ."""
+    if find_spec("onnxruntime") is None:
+        return f"{path}: not compared with torch; `pip install onnxruntime` lets gentool do that"
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(aside, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for n in (TRACED, *OTHERS):
+        arguments = _inputs(model, source, n)
+        feeds = {name: a.numpy() for name, a in zip(names, arguments, strict=True)}
+        with torch.no_grad():
+            expected = network(*arguments).numpy()
+        found = session.run(None, feeds)[0]
+        worst = max(worst, difference(np.asarray(found), expected))
+    if not worst <= TOLERANCE:
+        raise UserError(
+            f"the ONNX graph for {printable(str(path))} differs from torch by {worst:.1e}, more "
+            f"than {TOLERANCE:g}, so it is not kept; the model uses something that ONNX does "
+            "not compute alike"
+        )
+    return f"{path}: equal to torch within {worst:.1e} in onnxruntime {onnxruntime.__version__}"
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """max |a − b| / max(1, max |b|); infinite for different shapes or a NaN."""
+    if a.shape != b.shape:
+        return float("inf")
+    gap = float(np.abs(a - b).max(initial=0.0) / max(1.0, float(np.abs(b).max(initial=0.0))))
+    return gap if np.isfinite(gap) else float("inf")
