@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,11 @@ from gentool.errors import printable
 
 if TYPE_CHECKING:
     from gentool.data.dataset import Progress
+
+
+def speaks() -> bool:
+    """Whether this process is the one of those under torchrun that talks to the person."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def say(message: str) -> None:

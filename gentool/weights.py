@@ -63,11 +63,12 @@ def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
     """Write tensors atomically; shared or strided ones are stored as contiguous copies."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    content = save(plain, metadata)
     with written_aside(path) as aside:
-        save_file(plain, aside, metadata=metadata)
+        aside.write_bytes(content)
 
 
 def read_header(path: Path) -> Header:

@@ -15,6 +15,7 @@ from gentool.model import SGD, Adam, Batch, Model, Objective, Player, Step
 from gentool.noise import Noise
 from gentool.runs import Run
 from gentool.spec import DataSpec, ModelSpec, Option
+from gentool.train.distributed import World
 from gentool.train.loop import Trainer
 from gentool.train.settings import TrainSettings
 from gentool.weights import Header
@@ -86,7 +87,7 @@ def trainer(
     run = Run(folder / "run")
     run.samples.mkdir(parents=True, exist_ok=True)
     header = Header("toy", "tests", "0", {}, dataset.spec, {})
-    made = Trainer(model, header, SPEC, dataset, settings, run, torch.device("cpu"))
+    made = Trainer(model, header, SPEC, dataset, settings, run, World(torch.device("cpu")))
     if double:
         made.feed.x = made.feed.x.double()
     return made

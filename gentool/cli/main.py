@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Annotated
 
 import typer
 
 from gentool.cli import data, kernels, models, resume, runs, sample, train
-from gentool.console import say, warnings_as_lines
+from gentool.console import say, speaks, warnings_as_lines
 from gentool.errors import UserError
+from gentool.train.stopping import Stopped
 from gentool.version import __version__
 
 app = typer.Typer(
@@ -54,6 +56,10 @@ def main() -> None:
         code = app(standalone_mode=False)
     except UserError as error:
         _fail(error, str(error))
+    except Stopped as stopped:
+        if speaks():
+            say(f"gentool: {stopped}")
+        sys.exit(stopped.code)
     except (KeyboardInterrupt, typer.Abort):
         say("gentool: interrupted")
         sys.exit(130)
@@ -71,5 +77,8 @@ def main() -> None:
 def _fail(error: Exception, message: str) -> None:
     if os.environ.get("GENTOOL_DEBUG"):
         raise error
+    if not speaks():
+        # What fails everywhere is said once: the first process ends the others meanwhile.
+        time.sleep(3)
     say(f"gentool: {message}")
     sys.exit(2)

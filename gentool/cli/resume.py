@@ -22,9 +22,10 @@ def resume(
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit where nothing was changed."""
     from gentool import options, runs
+    from gentool.cli.done import say_done
     from gentool.cli.options import given
     from gentool.train.session import go_on
     from gentool.train.settings import TrainSettings
 
     values = {"epochs": epochs, "steps": steps, "max_time": max_time, "device": device}
-    go_on(runs.find(run), given(options.fields_of(TrainSettings), values))
+    say_done(go_on(runs.find(run), given(options.fields_of(TrainSettings), values)))

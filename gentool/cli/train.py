@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gentool import options, plugins
+from gentool.cli.done import say_done
 from gentool.cli.options import given, parameters, read_toml, with_signature
 from gentool.data.options import DataOptions
 from gentool.train.settings import TrainSettings
@@ -92,16 +93,12 @@ def model_command(plugin: plugins.Plugin) -> Any:
                 config, {f.name: chosen[f.name] for f in names if f.name in chosen}
             )
 
-        from gentool.train.session import start
+        config = part(spec.config, own)
+        data_options, settings = part(DataOptions, data), part(TrainSettings, core)
 
-        start(
-            plugin,
-            spec,
-            part(spec.config, own),
-            part(DataOptions, data),
-            part(TrainSettings, core),
-            out,
-        )
+        from gentool.train.session import Job, start
+
+        say_done(start(Job(plugin, spec, config, data_options, settings), out))
 
     signature = [
         *parameters(own, f"Options of {plugin.name}", spec.defaults),

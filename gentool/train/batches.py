@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,23 @@ from torch import Tensor
 from gentool.data.dataset import Split
 from gentool.model import Batch
 from gentool.noise import Noise
+from gentool.train.distributed import World
+
+
+@dataclass(frozen=True)
+class Draw:
+    """This process's share of one training batch.
+
+    Attributes:
+        batch: its rows.
+        offset: the index of its first row in the whole batch.
+        total: the rows of the whole batch, over all processes.
+    """
+
+    batch: Batch
+    offset: int
+    total: int
+
 
 DEVICE_SHARE = 0.5
 """The share of free device memory that a resident data set may take."""
@@ -29,7 +47,9 @@ class Feed:
         seed: int = 0,
         drop_last: bool = False,
         flip: bool = False,
+        world: World | None = None,
     ) -> None:
+        self.world = world or World(device)
         self.n = len(split.x)
         self.batch_size = min(batch_size, self.n)
         self.device, self.seed, self.flip = device, seed, flip
@@ -40,8 +60,11 @@ class Feed:
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
-    def at(self, step: int) -> Batch:
-        """The batch of training step `step` (counted from 0 over all epochs), shuffled."""
+    def at(self, step: int) -> Draw:
+        """The batch of training step `step` (counted from 0 over all epochs), shuffled.
+
+        An epoch's batches are disjoint, and so are the shares of the processes.
+        """
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
@@ -49,13 +72,17 @@ class Feed:
             self._epoch = epoch
         start = position * self.batch_size
         rows = self._order[start : start + self.batch_size]
+        total, share = len(rows), self.world.share(len(rows))
+        rows = rows[share]
         batch = self._batch(self.x.index_select(0, rows), rows)
-        return self._flipped(batch, step) if self.flip else batch
+        if self.flip:
+            batch = self._flipped(batch, step, share.start)
+        return Draw(batch, share.start, total)
 
-    def in_order(self, start: int) -> Batch:
-        """Rows start … start + batch_size - 1 as they are, for evaluation."""
-        rows = torch.arange(start, min(self.n, start + self.batch_size), device=self.x.device)
-        return self._batch(self.x[start : start + self.batch_size], rows)
+    def in_order(self, start: int, stop: int) -> Batch:
+        """Rows start … stop-1 as they are, for evaluation."""
+        rows = torch.arange(start, stop, device=self.x.device)
+        return self._batch(self.x[start:stop], rows)
 
     def _batch(self, x: Tensor, rows: Tensor) -> Batch:
         x = x.to(self.device, non_blocking=True)
@@ -66,10 +93,11 @@ class Feed:
             return Batch(torch.true_divide(x, 255), labels, x)
         return Batch(x, labels)
 
-    def _flipped(self, batch: Batch, step: int) -> Batch:
+    def _flipped(self, batch: Batch, step: int, offset: int) -> Batch:
         """Mirror each image with probability ½, by a draw of its own for every step."""
         key = torch.tensor(step, device=self.device)
-        u = Noise(self.seed, "data", key, self.device).uniform("flip", (len(batch.x), 1, 1, 1))
+        noise = Noise(self.seed, "data", key, self.device, row_offset=offset)
+        u = noise.uniform("flip", (len(batch.x), 1, 1, 1))
         mirrored = u < 0.5
         pixels = batch.pixels
         if pixels is not None:

@@ -25,14 +25,21 @@ class Display:
 
     INTERVAL = 0.25
 
-    def __init__(self, total_steps: int, per_epoch: int, batch_size: int, start: int = 0) -> None:
-        self.console = Console(stderr=True, highlight=False)
+    def __init__(
+        self,
+        total_steps: int,
+        per_epoch: int,
+        batch_size: int,
+        start: int = 0,
+        speaks: bool = True,
+    ) -> None:
+        self.console = Console(stderr=True, highlight=False, quiet=not speaks)
         self.per_epoch, self.batch_size = per_epoch, batch_size
         self.epochs = -(-total_steps // per_epoch)
         self._next = self._epoch_began = time.monotonic()
         self._epoch_step = start
         self._bar: Progress | None = None
-        if self.console.is_terminal:
+        if self.console.is_terminal and speaks:
             self._bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(),
@@ -66,9 +73,7 @@ class Display:
         elapsed = max(1e-9, time.monotonic() - self._epoch_began)
         return (step - self._epoch_step) * self.batch_size / elapsed
 
-    def epoch(
-        self, number: int, step: int, rate: float, rows: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def epoch(self, number: int, rate: float, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Say in one line how an epoch ended; `rows` holds the scalars by split."""
         parts = []
         for split, row in rows.items():

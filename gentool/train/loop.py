@@ -16,18 +16,22 @@ from gentool.model import Evaluates, Model, Step
 from gentool.noise import Noise
 from gentool.runs import Run
 from gentool.spec import ModelSpec
-from gentool.train.batches import Feed
+from gentool.train.batches import Draw, Feed
 from gentool.train.display import Display
+from gentool.train.distributed import World
 from gentool.train.metrics import MetricsLog
 from gentool.train.pictures import Pictures
 from gentool.train.player import Average, PlayerState, autocast, freeze_all_but
 from gentool.train.settings import TrainSettings
 from gentool.train.state import Checkpoint, save
-from gentool.train.stopping import StopRequest
+from gentool.train.stopping import Stopped, StopRequest
 from gentool.train.watchdog import Watchdog
 from gentool.weights import Header, save_model
 
 EVALUATION_BATCH = 500
+
+AGREE_EVERY = 10
+"""Steps between the processes' asking each other whether one was told to stop."""
 
 
 class Trainer:
@@ -45,10 +49,11 @@ class Trainer:
         dataset: Dataset,
         settings: TrainSettings,
         run: Run,
-        device: torch.device,
+        world: World,
     ) -> None:
         self.model, self.header, self.settings = model, header, settings
-        self.run, self.device, self.step = run, device, 0
+        self.run, self.world, self.step = run, world, 0
+        self.device = device = world.device
         self.feed = Feed(
             dataset.train,
             settings.batch_size,
@@ -56,7 +61,13 @@ class Trainer:
             seed=settings.seed,
             drop_last=spec.drop_last,
             flip=settings.flip and dataset.spec.kind == "image",
+            world=world,
         )
+        if self.feed.batch_size < world.size:
+            raise UserError(
+                f"a batch of {self.feed.batch_size} cannot be shared by {world.size} processes; "
+                "raise --batch-size or start fewer"
+            )
         size = max(settings.batch_size, EVALUATION_BATCH)
         self.test = Feed(dataset.test, size, device) if len(dataset.test) else None
         self.total = settings.steps or (settings.epochs or 1) * self.feed.per_epoch
@@ -72,7 +83,7 @@ class Trainer:
         rounds = math.ceil(self.total / first)
         totals = [self.total, *(rounds * p.steps for p in players[1:])]
         pairs = zip(players, totals, strict=True)
-        return [PlayerState(p, self.settings, self.device, n) for p, n in pairs]
+        return [PlayerState(p, self.settings, self.world, n) for p, n in pairs]
 
     @property
     def epoch(self) -> int:
@@ -86,8 +97,11 @@ class Trainer:
             Stopped: after a signal or --max-time, with everything saved.
             UserError: where the loss is no longer finite; the last checkpoint is kept.
         """
-        self.log = self.log or MetricsLog(self.run.metrics)
-        display = Display(self.total, self.feed.per_epoch, self.feed.batch_size, self.step)
+        if self.world.leads:
+            self.log = self.log or MetricsLog(self.run.metrics)
+        display = Display(
+            self.total, self.feed.per_epoch, self.feed.batch_size, self.step, self.world.leads
+        )
         try:
             with StopRequest(self.settings.max_time) as stop:
                 if self.step == 0:
@@ -95,7 +109,8 @@ class Trainer:
                 self._fit(display, stop)
         finally:
             display.close()
-            self.log.close()
+            if self.log is not None:
+                self.log.close()
 
     def _fit(self, display: Display, stop: StopRequest) -> None:
         self.model.train()
@@ -103,33 +118,44 @@ class Trainer:
         while self.step < self.total:
             self.take_step()
             if display.due():
-                display.step(self.step, self._running_loss())
+                display.step(self.step, self.players[0].running("loss"))
             ended = self.step % self.feed.per_epoch == 0 or self.step == self.total
             if ended:
                 self._end_epoch(display)
             elif self.step % self.feed.per_epoch % self.settings.log_every == 0:
                 self._write_row("train", self._train_means())
-            if (reason := stop.pending()) is not None and self.step < self.total:
+            if self.step < self.total and (reason := self._stop_reason(stop)) is not None:
                 self.save()
                 raise reason
 
+    def _stop_reason(self, stop: StopRequest) -> Stopped | None:
+        """Why to stop after this step; several processes agree every few steps."""
+        if self.world.size == 1:
+            return stop.pending()
+        if self.step % AGREE_EVERY:
+            return None
+        reason = stop.pending()
+        if not self.world.any(reason is not None):
+            return None
+        return reason or Stopped("stopped with another process", 0)
+
     def take_step(self) -> None:
         """One update of the first player, and the others' turn where its round is over."""
-        batch = self.feed.at(self.step)
+        draw = self.feed.at(self.step)
         first, *others = self.players
-        self._move(first, batch)
+        self._move(first, draw)
         self.step += 1
         if self.step % first.player.steps == 0:
             for other in others:
                 for _ in range(other.player.steps):
-                    self._move(other, batch)
+                    self._move(other, draw)
         if self.average is not None:
             self.average.update()
 
-    def _move(self, state: PlayerState, batch: Any) -> None:
+    def _move(self, state: PlayerState, draw: Draw) -> None:
         if len(self.players) > 1:
             freeze_all_but(self.players, state)
-        state.update(batch)
+        state.update(draw)
 
     def _end_epoch(self, display: Display) -> None:
         rate = display.rate(self.step)
@@ -142,32 +168,45 @@ class Trainer:
             if every and (self.epoch % every == 0 or last):
                 self._draw_picture()
             rows["samples"] = {"diversity": self.watchdog.diversity()}
+        self._report(rows, rate, display)
+        if self.epoch % self.settings.save_every == 0 or last:
+            self.save()
+        display.begin_epoch(self.step)
+
+    def _report(self, rows: dict[str, dict[str, float]], rate: float, display: Display) -> None:
+        """Write an epoch's rows and warnings, and say them."""
         for split, row in rows.items():
             self._write_row(split, row)
         for message in self.watchdog.warnings(rows):
             display.warn(message)
             self._write_row("warning", {"warning": message})
-        display.epoch(self.epoch, self.step, rate, rows)
-        if self.epoch % self.settings.save_every == 0 or last:
-            self.save()
-        display.begin_epoch(self.step)
+        display.epoch(self.epoch, rate, rows)
 
     def evaluate(self) -> dict[str, float] | None:
         """Means of the model's scalars over the test split; None where it has none."""
         if self.test is None or not isinstance(self.model, Evaluates):
             return None
-        sums: dict[str, Tensor] = {}
         progress = torch.tensor(min(1.0, self.step / self.total), device=self.device)
         zero = torch.zeros((), dtype=torch.int64, device=self.device)
+        # Where there are fewer examples than processes, each looks at all of them.
+        n = self.test.n
+        mine = self.world.share(n) if n >= self.world.size else slice(0, n)
+        names: list[str] = []
+        sums = torch.zeros((), dtype=torch.float64, device=self.device)
         self.model.eval()
         with torch.inference_mode(), autocast(self.device, self.settings.precision):
-            for start in range(0, self.test.n, self.test.batch_size):
-                batch = self.test.in_order(start)
+            for start in range(mine.start, mine.stop, self.test.batch_size):
+                batch = self.test.in_order(start, min(mine.stop, start + self.test.batch_size))
                 noise = Noise(self.settings.seed, "test", zero, self.device, row_offset=start)
-                for name, value in self.model.evaluate(batch, Step(noise, progress)).items():
-                    sums[name] = sums.get(name, 0) + value.double() * len(batch.x)
+                scalars = self.model.evaluate(batch, Step(noise, progress))
+                names = [*scalars, "examples"]
+                ones = torch.ones((), device=self.device)
+                values = torch.stack([v.double() for v in [*scalars.values(), ones]])
+                sums = sums + values * len(batch.x)
         self.model.train()
-        return {name: value.item() / self.test.n for name, value in sums.items()}
+        self.world.sum_([sums])
+        *means, _ = (sums / sums[-1]).tolist()
+        return dict(zip(names, means, strict=False))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -186,13 +225,11 @@ class Trainer:
                 v.copy_(kept[k])
 
     def _draw_picture(self) -> None:
+        if not self.world.leads:
+            return
         self.model.eval()
         self.pictures.draw(self.step)
         self.model.train()
-
-    def _running_loss(self) -> float | None:
-        first = self.players[0]
-        return first.sums["loss"].item() / first.examples if first.examples else None
 
     def _train_means(self) -> dict[str, float]:
         """Means since the last row, over all players; stops the run where one is not finite."""
@@ -212,32 +249,39 @@ class Trainer:
         return means
 
     def _write_row(self, split: str, scalars: dict[str, Any]) -> None:
-        assert self.log is not None
+        if self.log is None:  # not the process that writes
+            return
         self.log.write({"epoch": self.epoch, "step": self.step, "split": split, **scalars})
 
     def save(self) -> None:
         """Write a checkpoint, and from it the model file that samples."""
-        assert self.log is not None
+        checkpoint = self.snapshot()
+        if self.log is None:
+            return
         self.log.sync()
-        save(self.run.state, self.step, self.snapshot(), self.settings.keep)
+        save(self.run.state, self.step, checkpoint, self.settings.keep)
         weights = self.model.state_dict() if self.average is None else self.average.shadow
         save_model(self.run.model, weights, self.header)
 
     def snapshot(self) -> Checkpoint:
-        """Everything that the rest of training depends on."""
-        assert self.log is not None
-        optim: dict[str, Tensor] = {"rng/cpu": torch.get_rng_state()}
+        """Everything that the rest of training depends on; every process takes part."""
+        generators = {"rng/cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            optim["rng/cuda"] = torch.cuda.get_rng_state(self.device)
+            generators["rng/cuda"] = torch.cuda.get_rng_state(self.device)
+        optim: dict[str, Tensor] = {}
+        for name, state in generators.items():
+            for rank, part in enumerate(self.world.gather(state)):
+                optim[f"{name}/{rank}"] = part
         players = []
-        for i, state in enumerate(self.players):
-            tensors, values = state.to_state()
+        for i, player in enumerate(self.players):
+            tensors, values = player.to_state()
             optim |= {f"player{i}/{k}": v for k, v in tensors.items()}
             players.append(values)
         groups = {"weights": self.model.state_dict(), "optim": optim}
         if self.average is not None:
             groups["average"] = self.average.shadow
-        values = {"step": self.step, "metrics_bytes": self.log.offset, "players": players}
+        offset = self.log.offset if self.log is not None else 0
+        values = {"step": self.step, "metrics_bytes": offset, "players": players}
         return Checkpoint(groups, values)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -254,7 +298,10 @@ class Trainer:
         if self.average is not None:
             for k, v in checkpoint.groups["average"].items():
                 self.average.shadow[k].copy_(v)
-        torch.set_rng_state(optim["rng/cpu"])
-        if self.device.type == "cuda" and "rng/cuda" in optim:
-            torch.cuda.set_rng_state(optim["rng/cuda"], self.device)
-        self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
+        rank = self.world.rank
+        if f"rng/cpu/{rank}" in optim:  # absent where there were fewer processes
+            torch.set_rng_state(optim[f"rng/cpu/{rank}"])
+        if self.device.type == "cuda" and f"rng/cuda/{rank}" in optim:
+            torch.cuda.set_rng_state(optim[f"rng/cuda/{rank}"], self.device)
+        if self.world.leads:
+            self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from gentool.model import Batch, Model, OptimizerSpec, Player, Step
 from gentool.noise import Noise
+from gentool.train.batches import Draw
+from gentool.train.distributed import World
 from gentool.train.settings import TrainSettings
 
 
@@ -49,26 +51,26 @@ GRAD_NORM_EVERY = 20
 class PlayerState:
     """A player with everything that its updates change: optimizer, counter, scaler, sums."""
 
-    def __init__(
-        self, player: Player, settings: TrainSettings, device: torch.device, total: int
-    ) -> None:
+    def __init__(self, player: Player, settings: TrainSettings, world: World, total: int) -> None:
         """
         Args:
             total: how many updates this player will make in the whole training.
         """
-        self.player, self.settings, self.device, self.total = player, settings, device, total
+        self.player, self.settings, self.total = player, settings, total
+        self.world, self.device = world, (device := world.device)
         self.parameters = [p for p in player.module.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(player.optimizer, self.parameters)
         # The counter lives on the device: it keys the noise, and a captured step must see it.
         self.updates = torch.zeros((), dtype=torch.int64, device=device)
         self.count = 0
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
-        self.sums: dict[str, Tensor] = {}
+        self.names: tuple[str, ...] = ()
+        self.sums = torch.zeros(0, dtype=torch.float64, device=device)
         self.examples = 0
         self.grad_norm = torch.zeros((), dtype=torch.float64, device=device)
         self.norms = 0
 
-    def update(self, batch: Batch) -> None:
+    def update(self, draw: Draw) -> None:
         """Take one step down the gradient of the player's objective."""
         factor = lr_factor(
             self.settings.lr_schedule, self.settings.lr_warmup, self.count, self.total
@@ -76,29 +78,35 @@ class PlayerState:
         for group in self.optimizer.param_groups:
             group["lr"] = self.player.optimizer.lr * factor
         self.optimizer.zero_grad(set_to_none=True)
-        self._backward(batch)
+        self._backward(draw)
+        self.world.sum_gradients(self.parameters)
         self._clip_and_measure()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.player.after_step is not None:
             with torch.no_grad():
                 self.player.after_step()
+        self.world.average_buffers(self.player.module)
         self.count += 1
         self.updates.add_(1)
 
-    def _backward(self, batch: Batch) -> None:
+    def _backward(self, draw: Draw) -> None:
         """Gradients of the whole batch, part by part; each part weighs as many as it holds."""
-        n = len(batch.x)
+        n = len(draw.batch.x)
         progress = (self.updates / max(1, self.total)).to(torch.float32)
-        part = -(-n // self.settings.accumulate)
+        part = max(1, -(-n // self.settings.accumulate))
         for start in range(0, n, part):
-            piece = batch if part >= n else slice_batch(batch, start, start + part)
-            share = len(piece.x) / n
+            piece = draw.batch if part >= n else slice_batch(draw.batch, start, start + part)
             noise = Noise(
-                self.settings.seed, self.player.name, self.updates, self.device, row_offset=start
+                self.settings.seed,
+                self.player.name,
+                self.updates,
+                self.device,
+                row_offset=draw.offset + start,
             )
             with autocast(self.device, self.settings.precision):
                 objective = self.player.objective(piece, Step(noise, progress))
+            share = len(piece.x) / draw.total
             loss = objective.loss if share == 1 else objective.loss * share
             self.scaler.scale(loss).backward()
             self._log({"loss": objective.loss, **objective.scalars}, len(piece.x))
@@ -118,55 +126,71 @@ class PlayerState:
 
     def _log(self, scalars: dict[str, Tensor], n: int) -> None:
         """Add to the running sums, on the device; nothing is read back here."""
-        for name, value in scalars.items():
-            if name not in self.sums:
-                self.sums[name] = torch.zeros((), dtype=torch.float64, device=value.device)
-            self.sums[name].add_(value.detach(), alpha=n)
+        values = torch.stack([v.detach() for v in scalars.values()])
+        if not self.names:
+            self.names = tuple(scalars)
+            self.sums = torch.zeros(len(values), dtype=torch.float64, device=values.device)
+        self.sums.add_(values, alpha=n)
         self.examples += n
 
-    def take_means(self) -> dict[str, float]:
-        """Means of the scalars since the last call, weighted by examples; waits for the device."""
+    def running(self, name: str) -> float | None:
+        """The mean of one scalar since the last `take_means`, on this process alone."""
         if not self.examples:
-            return {}
-        means = {name: total.item() / self.examples for name, total in self.sums.items()}
-        if self.norms:
-            means["grad_norm"] = self.grad_norm.item() / self.norms
-        for total in (*self.sums.values(), self.grad_norm):
-            total.zero_()
+            return None
+        return self.sums[self.names.index(name)].item() / self.examples
+
+    def _totals(self) -> Tensor:
+        """The sums since the last `take_means` over all processes: scalars, norm, counts."""
+        counts = torch.tensor(
+            [self.examples, self.norms], dtype=torch.float64, device=self.sums.device
+        )
+        totals = torch.cat([self.sums, self.grad_norm.view(1), counts])
+        self.world.sum_([totals])
+        return totals
+
+    def take_means(self) -> dict[str, float]:
+        """Means of the scalars since the last call, over all processes; waits for the device."""
+        *sums, norm, examples, norms = self._totals().tolist()
+        means = {k: v / examples for k, v in zip(self.names, sums, strict=True)} if examples else {}
+        if norms:
+            means["grad_norm"] = norm / norms
+        self.sums.zero_()
+        self.grad_norm.zero_()
         self.examples = self.norms = 0
         return means
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the next update depends on, as tensors and as plain JSON values."""
+        """What the next update depends on, as tensors and as plain JSON values.
+
+        Every process calls it, since it sums the log over all; the first one's result is kept.
+        """
         tensors, values = _flatten(self.optimizer.state_dict())
-        tensors |= {f"sums/{name}": total for name, total in self.sums.items()}
-        tensors["grad_norm/total"] = self.grad_norm
+        tensors["totals"] = self._totals()
         return tensors, {
             "count": self.count,
-            "examples": self.examples,
-            "norms": self.norms,
+            "names": list(self.names),
             "optimizer": values,
             "scaler": self.scaler.state_dict(),
         }
 
     def from_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """The inverse of `to_state`."""
-        self.count, self.examples = int(values["count"]), int(values["examples"])
-        self.norms = int(values["norms"])
+        self.count, self.names = int(values["count"]), tuple(values["names"])
         self.updates.fill_(self.count)
         self.scaler.load_state_dict(values["scaler"])
-        state = self.optimizer.state_dict()
+        totals = tensors["totals"].to(self.device)
+        if not self.world.leads:  # the first process carries the sums of all
+            totals = torch.zeros_like(totals)
+        self.sums = totals[:-3].clone()
+        self.grad_norm.copy_(totals[-3])
+        self.examples, self.norms = int(totals[-2]), int(totals[-1])
         entries: dict[int, dict[str, Any]] = {}
         for key, value in [*tensors.items(), *values["optimizer"].items()]:
             kind, _, rest = key.partition("/")
-            if kind == "sums":
-                self.sums[rest] = value.to(self.device)
-            elif kind == "grad_norm":
-                self.grad_norm.copy_(value)
-            else:
+            if kind == "optimizer":
                 index, _, name = rest.partition("/")
                 entries.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**state, "state": entries})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,20 @@ import torch
 
 from gentool import data, options, plugins, runs, weights
 from gentool.console import loading_bar, say
+from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
-from gentool.files import write_json
+from gentool.files import explained, write_json
 from gentool.model import Model, Prepares
+from gentool.plugins import Plugin
 from gentool.render.card import write_card
 from gentool.runs import Run
 from gentool.spec import DataSpec, ModelSpec
+from gentool.train import distributed
 from gentool.train.batches import some_examples
 from gentool.train.devices import pick_device, set_up
+from gentool.train.distributed import World
+from gentool.train.lock import locked
 from gentool.train.loop import Trainer
 from gentool.train.settings import TrainSettings
 from gentool.train.state import load_newest
@@ -33,119 +38,171 @@ DEFAULT_EPOCHS = 10
 PREPARE_WITH = 10_000
 
 
-def start(
-    plugin: plugins.Plugin,
-    spec: ModelSpec,
-    config: Any,
-    data_options: DataOptions,
-    settings: TrainSettings,
-    out: Path | None,
-) -> None:
-    """Train a model into a new run and print the run's path."""
-    if settings.epochs is None and settings.steps is None:
-        settings = dataclasses.replace(settings, epochs=DEFAULT_EPOCHS)
-    device = pick_device(settings.device)
-    with loading_bar() as progress:
-        dataset = data.load(data_options, progress=progress)
-    check_data(plugin.name, spec, dataset.spec)
-    set_up(settings.threads, settings.deterministic, settings.seed)
-    model = build_model(spec, config, dataset.spec)
-    run = runs.create(out, plugin.name, dataset.name)
-    header = weights.Header(
-        plugin.name,
-        plugin.distribution,
-        plugin.version,
-        options.to_json(config),
-        dataset.spec,
-        {},
-    )
-    write_json(
-        run.config,
-        {
-            **header.to_json(),
-            "settings": options.to_json(settings),
-            "data_options": options.to_json(data_options),
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained on what, and how."""
+
+    plugin: Plugin
+    spec: ModelSpec
+    config: Any
+    data_options: DataOptions
+    settings: TrainSettings
+
+    def header(self, data_spec: DataSpec) -> weights.Header:
+        """What the job's model file says of itself."""
+        return weights.Header(
+            self.plugin.name,
+            self.plugin.distribution,
+            self.plugin.version,
+            options.to_json(self.config),
+            data_spec,
+            {},
+        )
+
+    def to_json(self, dataset: Dataset, device: torch.device) -> dict[str, Any]:
+        """The run's config.json."""
+        return {
+            **self.header(dataset.spec).to_json(),
+            "settings": options.to_json(self.settings),
+            "data_options": options.to_json(self.data_options),
             "fingerprint": dataset.fingerprint,
             "environment": environment(device),
-        },
-    )
-    if isinstance(model, Prepares):
-        model.prepare(some_examples(dataset.train, PREPARE_WITH))
-    trainer = Trainer(model.to(device), header, spec, dataset, settings, run, device)
-    say(f"training {plugin.name} on {dataset.name} into {run.path}")
-    finish(trainer, run)
+        }
 
 
-def go_on(run: Run, changes: Mapping[str, Any]) -> None:
+def start(job: Job, out: Path | None) -> Run:
+    """Train a model into a new run.
+
+    Raises:
+        Stopped: after a signal or --max-time, with everything saved.
+        UserError: for whatever the user can mend.
+    """
+    if job.settings.epochs is None and job.settings.steps is None:
+        epochs = dataclasses.replace(job.settings, epochs=DEFAULT_EPOCHS)
+        job = dataclasses.replace(job, settings=epochs)
+    world, dataset = set_out(job)
+    try:
+        model = build_model(job.spec, job.config, dataset.spec)
+        if isinstance(model, Prepares):
+            model.prepare(some_examples(dataset.train, PREPARE_WITH))
+        run = Run(Path(os.devnull))  # of a process that writes nothing
+        if world.leads:
+            run = runs.create(out, job.plugin.name, dataset.name)
+            with explained("the run's config", run.config):
+                write_json(run.config, job.to_json(dataset, world.device))
+            say(f"training {job.plugin.name} on {dataset.name} into {run.path}")
+        finish(make_trainer(job, model, dataset, run, world))
+    finally:
+        distributed.leave()
+    return run
+
+
+def go_on(run: Run, changes: Mapping[str, Any]) -> Run:
     """Continue a run from its newest checkpoint; `changes` are settings that may differ."""
     saved = run.read_config()
+    job = read_job(run, saved, changes)
+    world, dataset = set_out(job)
     try:
-        wanted = (saved["model"], saved["plugin"]["distribution"])
-        parts = [saved[k] for k in ("config", "data_options", "settings")]
-        recorded = saved["environment"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{printable(str(run.config))} is not a run's config ({error})") from error
-    plugin = plugins.find(f"{wanted[1]}:{wanted[0]}")
-    spec = plugins.spec_of(plugin)
-    if "steps" in changes:
-        parts[2] = {**parts[2], "epochs": None}
-    elif "epochs" in changes:
-        parts[2] = {**parts[2], "steps": None}
-    parts[2] = {**parts[2], "max_time": None, **changes}
-    kinds = (spec.config, DataOptions, TrainSettings)
-    config, data_options, settings = (
-        options.build(kind, values, f"in {run.config}")
-        for kind, values in zip(kinds, parts, strict=True)
-    )
-    device = pick_device(settings.device)
-    with loading_bar() as progress:
-        dataset = data.load(data_options, progress=progress)
-    if dataset.fingerprint != saved.get("fingerprint"):
-        raise UserError(
-            f"the data {printable(data_options.data)!r} is not what the run {run.path} was trained "
-            "on; put the old data back, or start a new run"
+        if dataset.fingerprint != saved.get("fingerprint"):
+            raise UserError(
+                f"the data {printable(job.data_options.data)!r} is not what the run {run.path} was "
+                "trained on; put the old data back, or start a new run"
+            )
+        model = build_model(job.spec, job.config, dataset.spec)
+        trainer = make_trainer(job, model, dataset, run, world)
+        trainer.restore(load_newest(run.state))
+        if world.leads:
+            compare_environment(saved.get("environment", {}), environment(world.device))
+            if trainer.step >= trainer.total:
+                say(f"{run.path} is finished at step {trainer.step}; ask for more with --epochs")
+            write_json(run.config, {**saved, "settings": options.to_json(job.settings)})
+        finish(trainer)
+    finally:
+        distributed.leave()
+    return run
+
+
+def read_job(run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Job:
+    """The job that a run's config.json describes, with some settings changed."""
+    try:
+        name, distribution = saved["model"], saved["plugin"]["distribution"]
+        config, data_options, settings = (
+            dict(saved[k]) for k in ("config", "data_options", "settings")
         )
-    set_up(settings.threads, settings.deterministic, settings.seed)
-    model = build_model(spec, config, dataset.spec).to(device)
-    header = weights.Header(
-        plugin.name, plugin.distribution, plugin.version, options.to_json(config), dataset.spec, {}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{printable(str(run.config))} is not a run's config ({error})") from error
+    plugin = plugins.find(f"{distribution}:{name}")
+    spec = plugins.spec_of(plugin)
+    # --epochs and --steps exclude each other, and a time limit holds for one process only.
+    settings["max_time"] = None
+    if "steps" in changes:
+        settings["epochs"] = None
+    elif "epochs" in changes:
+        settings["steps"] = None
+    source = f"in {printable(str(run.config))}"
+    return Job(
+        plugin,
+        spec,
+        options.build(spec.config, config, source),
+        options.build(DataOptions, data_options, source),
+        options.build(TrainSettings, {**settings, **changes}, source),
     )
-    trainer = Trainer(model, header, spec, dataset, settings, run, device)
-    trainer.restore(load_newest(run.state))
-    here = environment(device)
-    for key in sorted(here.keys() - {"gentool"}):
-        if here[key] != recorded.get(key):
+
+
+def set_out(job: Job) -> tuple[World, Dataset]:
+    """Set the process up and load the data, before anything is written."""
+    world = distributed.join(pick_device(job.settings.device))
+    set_up(job.settings.threads, job.settings.deterministic, job.settings.seed)
+    with world.leader_first(), loading_bar() as progress:
+        dataset = data.load(job.data_options, progress=progress)
+    check_data(job.plugin.name, job.spec, dataset.spec)
+    return world, dataset
+
+
+def make_trainer(job: Job, model: Model, dataset: Dataset, run: Run, world: World) -> Trainer:
+    """Put everything together; other processes than the first draw other dropout masks."""
+    if not world.leads:
+        torch.manual_seed(job.settings.seed + world.rank)
+    header = job.header(dataset.spec)
+    return Trainer(model.to(world.device), header, job.spec, dataset, job.settings, run, world)
+
+
+def finish(trainer: Trainer) -> None:
+    """Train to the end, and draw what is drawn at the end, be it early."""
+    if not trainer.world.leads:
+        trainer.fit()
+        return
+    run = trainer.run
+    with locked(run.path):
+        try:
+            trainer.fit()
+        except Stopped as reason:
+            summarise(trainer)
+            raise Stopped(f"{reason}; go on with: gentool resume {run.path}", reason.code) from None
+        summarise(trainer)
+
+
+def summarise(trainer: Trainer) -> None:
+    """Curves, film and model card, from what the run has so far."""
+    from gentool.render.curves import save_curves
+    from gentool.render.film import save_film
+
+    run, rows = trainer.run, trainer.run.read_metrics()
+    with explained("the run's summary", run.path):
+        save_curves(rows, run.curves)
+        if len(pictures := sorted(run.samples.glob("*.png"))) > 2:
+            save_film(pictures, run.film)
+        write_card(run, rows, trainer.model)
+
+
+def compare_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn of whatever differs that bit-exact repetition depends on."""
+    for key in sorted(now.keys() - {"gentool"}):
+        if now[key] != then.get(key):
             say(
-                f"warning: {key} is {here[key]}, the run had {recorded.get(key)}; "
+                f"warning: {key} is {now[key]}, the run had {then.get(key)}; "
                 "it continues, but not bit for bit"
             )
-    if trainer.step >= trainer.total:
-        say(f"the run {run.path} is finished at step {trainer.step}; ask for more with --epochs")
-    write_json(run.config, {**saved, "settings": options.to_json(settings)})
-    finish(trainer, run)
-
-
-def finish(trainer: Trainer, run: Run) -> None:
-    """Train to the end; draw what is drawn at the end; say what can be done next."""
-    stopped: Stopped | None = None
-    try:
-        trainer.fit()
-    except Stopped as reason:
-        stopped = reason
-    rows = run.read_metrics()
-    from gentool.render.curves import save_curves
-
-    save_curves(rows, run.curves)
-    if len(pictures := sorted(run.samples.glob("*.png"))) > 2:
-        from gentool.render.film import save_film
-
-        save_film(pictures, run.film)
-    write_card(run, rows, trainer.model)
-    if stopped is not None:
-        say(f"{stopped}; go on with: gentool resume {run.path}")
-        sys.exit(stopped.code)
-    say(f"done; sample with: gentool sample {run.path} --n 64")
-    print(run.path)
 
 
 def check_data(name: str, spec: ModelSpec, data_spec: DataSpec) -> None:
