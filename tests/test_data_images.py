@@ -377,7 +377,7 @@ def test_folders_without_images(tmp_path):
     others = make_folder(tmp_path / "o", {"a.txt": b"x", ".hidden.png": encoded(noise())})
     assert "1 other files" in refused(data=others)
     words = make_folder(tmp_path / "w", {"a.png": b"x", "b.png": b"y"})
-    assert "none of the 2 images" in refused(data=words)
+    assert "none of the 2 images tried" in refused(data=words)
 
 
 def test_what_lies_about_in_folders_is_passed_by(tmp_path):

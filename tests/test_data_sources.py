@@ -165,6 +165,19 @@ def test_test_data_of_another_shape_is_refused():
     assert len(data.test) == 7  # the test split of the other source
 
 
+def test_any_image_source_can_be_resized_and_coloured():
+    plain = load(DataOptions(data="glyphs:60"))
+    big = load(DataOptions(data="glyphs:60", size="64", channels="rgb"))
+    assert big.spec.shape == (3, 64, 64) and big.test.x.shape == (6, 3, 64, 64)
+    assert np.array_equal(big.train.labels, plain.train.labels)
+    assert np.array_equal(big.train.x[:, 0], big.train.x[:, 2])
+    assert abs(big.train.x.mean() - plain.train.x.mean()) < 1  # the same ink
+    both = load(DataOptions(data="glyphs:60", size="32", test_data="glyphs:20"))
+    assert both.test.x.shape == (2, 1, 32, 32)
+    assert "points" in refused(data="ring:10", size="8")
+    assert "points" in refused(data="ring:10", channels="rgb")
+
+
 def test_unknown_names_and_paths(tmp_path):
     assert "did you mean 'glyphs'" in refused(data="glyps")
     assert "no data source and no file" in refused(data=str(tmp_path / "none"))

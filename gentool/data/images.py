@@ -24,6 +24,7 @@ from gentool.errors import UserError, printable
 
 MAX_FILES = 10_000_000
 _LOOKED_AT = 16  # images that are decoded to guess size and colour
+_TRIED = 1000  # broken images, one after the other, until the rest is not tried
 
 
 _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
@@ -136,32 +137,34 @@ class _Decoder:
     def _guess(self) -> decode.Target:
         """The target, from the options and a look at the first sound images."""
         options = self.request.options
-        wanted, fit = options.height_width(), None
-        if wanted is not None:
-            fit = options.fit
-        if options.channels != "auto" and wanted is not None:
-            return decode.Target(wanted, 1 if options.channels == "grey" else 3, fit)
-        coloured, seen, first_reason = False, 0, ""
+        size, fit = options.height_width(), options.fit
+        if size is not None and options.channels != "auto":
+            return decode.Target(size, 1 if options.channels == "grey" else 3, fit)
+        seen = self._sound_ones()
+        auto_grey = options.channels == "auto" and not any(_has_colour(one) for one in seen)
+        channels = 1 if options.channels == "grey" or auto_grey else 3
+        if size is None:
+            return decode.Target(seen[0].size, channels, None, only_grey=auto_grey)
+        return decode.Target(size, channels, fit, only_grey=auto_grey)
+
+    def _sound_ones(self) -> list[decode.Decoded]:
+        """The first few images that can be decoded. Raises UserError where there is none."""
+        seen: list[decode.Decoded] = []
+        reasons: list[str] = []
         for row in itertools.chain.from_iterable(self.layout.rows.values()):
             entry = self.listing.entries[row]
             try:
-                found = self._look(entry)
+                seen.append(self._look(entry))
             except decode.BadImageError as error:
-                first_reason = first_reason or f"{printable(entry.name)} {error}"
-                continue
-            wanted = wanted or found.pixels.shape[1:]
-            coloured |= bool((found.pixels != found.pixels[:1]).any())
-            seen += 1
-            if seen == _LOOKED_AT or coloured:
+                reasons.append(f"{printable(entry.name)} {error}")
+            if len(seen) == _LOOKED_AT or (len(reasons) == _TRIED and not seen):
                 break
         if not seen:
             raise UserError(
-                f"none of the {len(self.listing.entries):,} images in {self.shown} can be "
-                f"decoded; the first: {first_reason}"
+                f"none of the {len(reasons):,} images tried in {self.shown} can be decoded; the "
+                f"first: {reasons[0]}"
             )
-        auto = options.channels == "auto"
-        grey = options.channels == "grey" or (auto and not coloured)
-        return decode.Target(wanted, 1 if grey else 3, fit, only_grey=auto and grey)
+        return seen
 
     def _look(self, entry: Entry) -> decode.Decoded:
         if entry.problem:
@@ -242,6 +245,10 @@ class _Decoder:
         return Loaded(
             splits["train"], splits.get("test"), self.layout.classes, report, shuffled=True
         )
+
+
+def _has_colour(image: decode.Decoded) -> bool:
+    return bool((image.pixels != image.pixels[:1]).any())
 
 
 def _walk(root: str) -> tuple[Listing, list[object]]:

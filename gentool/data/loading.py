@@ -14,6 +14,7 @@ from gentool.data.dataset import Dataset, Loaded, Progress, Split
 from gentool.data.options import DataOptions
 from gentool.data.order import fixed_order, held_out
 from gentool.data.registry import resolve, run
+from gentool.data.reshape import as_asked
 from gentool.errors import UserError, printable
 from gentool.spec import DataSpec
 
@@ -24,11 +25,12 @@ def load(options: DataOptions, progress: Progress) -> Dataset:
         raise UserError(f"--holdout {options.holdout} is not a share from 0 up to 1; try 0.1")
     if options.limit is not None and options.limit < 1:
         raise UserError(f"--limit {options.limit} leaves no training example; give 1 or more")
-    found = run(resolve(options.data, options, progress))
+    options.height_width()  # a --size that is none is refused before any work
+    found = as_asked(run(resolve(options.data, options, progress)), options, progress)
     other = None
     if options.test_data is not None:
         asked = _asked_like(found, options)
-        other = run(resolve(options.test_data, asked, progress))
+        other = as_asked(run(resolve(options.test_data, asked, progress)), asked, progress)
     train, test = _splits(found, other, options)
     if options.limit is not None and options.limit < len(train):
         train = _pick(train, options.limit, found.shuffled)
@@ -94,7 +96,9 @@ def _asked_like(found: Loaded, options: DataOptions) -> DataOptions:
     shape = found.train.x.shape[1:]
     if len(shape) != 3:
         return options
-    return replace(options, channels="grey" if shape[0] == 1 else "rgb")
+    return replace(
+        options, data=options.test_data or "", channels="grey" if shape[0] == 1 else "rgb"
+    )
 
 
 def _spec(found: Loaded, train: Split) -> DataSpec:

@@ -1,0 +1,55 @@
+"""--size and --channels for sources whose images come in one fixed form, such as MNIST."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from gentool.data import cache, decode
+from gentool.data.dataset import Loaded, Progress, Split
+from gentool.data.options import DataOptions
+from gentool.errors import UserError, printable
+
+
+def as_asked(found: Loaded, options: DataOptions, progress: Progress) -> Loaded:
+    """The images at the size and with the channels of the options; most are so already.
+
+    Converted images go to the cache under the content they were made from. Raises UserError for
+    points, which have neither.
+    """
+    size, channels = options.height_width(), options.channels
+    if found.train.x.ndim != 4:
+        if size is not None or channels != "auto":
+            raise UserError(
+                f"{printable(options.data)} holds points; --size and --channels are for images"
+            )
+        return found
+    now = found.train.x.shape[1:]
+    wanted = {"auto": now[0], "grey": 1, "rgb": 3}[channels]
+    target = decode.Target(size or now[1:], wanted, options.fit)
+    if (wanted, *(size or now[1:])) == now:
+        return found
+    key = {
+        "source": "reshaped",
+        "content": found.content,
+        "to": [wanted, size, options.fit if size else None],
+        "decoder": decode.VERSION,
+    }
+
+    def convert() -> Loaded:
+        train = _converted(found.train, target, progress)
+        test = None if found.test is None else _converted(found.test, target, progress)
+        return Loaded(train, test, found.classes, found.report, shuffled=found.shuffled)
+
+    return cache.through(options, key, convert)
+
+
+def _converted(split: Split, target: decode.Target, progress: Progress) -> Split:
+    assert target.size is not None
+    out = np.empty((len(split), target.channels, *target.size), np.uint8)
+    for i, pixels in enumerate(split.x):
+        picture = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        out[i] = decode.convert(Image.fromarray(picture), target)
+        if i % 1024 == 0:
+            progress("resizing images", i, len(split))
+    return Split(out, split.labels)
