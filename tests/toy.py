@@ -76,7 +76,11 @@ SPEC = ModelSpec(summary="toy", config=ToyConfig, factory="toy:ToyGame")
 
 
 def trainer(
-    folder: Path, settings: TrainSettings, config: ToyConfig | None = None, double: bool = False
+    folder: Path,
+    settings: TrainSettings,
+    config: ToyConfig | None = None,
+    double: bool = False,
+    world: World | None = None,
 ) -> Trainer:
     """A trainer of the toy game on 100 ring points, in `folder`."""
     dataset = load(DataOptions(data="ring:100", holdout=0.0, cache=str(folder / "cache")))
@@ -87,7 +91,7 @@ def trainer(
     run = Run(folder / "run")
     run.samples.mkdir(parents=True, exist_ok=True)
     header = Header("toy", "tests", "0", {}, dataset.spec, {})
-    made = Trainer(model, header, SPEC, dataset, settings, run, World(torch.device("cpu")))
+    made = Trainer(model, header, SPEC, dataset, settings, run, world or World(torch.device("cpu")))
     if double:
         made.feed.x = made.feed.x.double()
     return made

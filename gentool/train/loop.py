@@ -204,6 +204,7 @@ class Trainer:
                 values = torch.stack([v.double() for v in [*scalars.values(), ones]])
                 sums = sums + values * len(batch.x)
         self.model.train()
+        sums = sums.clone()  # out of inference mode, where all_reduce may write to it
         self.world.sum_([sums])
         *means, _ = (sums / sums[-1]).tolist()
         return dict(zip(names, means, strict=False))
