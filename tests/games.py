@@ -13,6 +13,8 @@ from gentool.model import Batch, Model, Step
 from gentool.noise import Noise, sampling_noise
 from gentool.runs import Run
 from gentool.spec import DataSpec, ModelSpec
+from gentool.train.batches import Draw
+from gentool.train.distributed import World
 from gentool.train.loop import Trainer
 from gentool.train.player import PlayerState, freeze_all_but
 from gentool.train.settings import TrainSettings
@@ -41,7 +43,7 @@ def trainer(
     run = Run(folder / "run")
     run.samples.mkdir(parents=True, exist_ok=True)
     header = Header("game", "tests", "0", {}, dataset.spec, {})
-    return Trainer(model, header, spec, dataset, settings, run, torch.device("cpu"))
+    return Trainer(model, header, spec, dataset, settings, run, World(torch.device("cpu")))
 
 
 def weights(model: Model) -> dict[str, Tensor]:
@@ -52,11 +54,11 @@ def moved_by(model: Model, player: int, data: Batch) -> set[str]:
     """The parameters that one update of one player changes, in a copy of the model."""
     model = copy.deepcopy(model).train()
     states = [
-        PlayerState(p, TrainSettings(), torch.device("cpu"), total=10) for p in model.players()
+        PlayerState(p, TrainSettings(), World(torch.device("cpu")), 10) for p in model.players()
     ]
     freeze_all_but(states, states[player])
     before = weights(model)
-    states[player].update(data)
+    states[player].update(Draw(data, 0, len(data.x)))
     return {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
 
 

@@ -45,10 +45,10 @@ def test_cross_entropy_is_that_of_torch() -> None:
 def test_generator_gradients_are_the_closed_forms() -> None:
     """d/dl log(1 − D) = −D and d/dl (−log D) = D − 1: both signs, other sizes."""
     for objective, slope in {
-        "minimax": lambda l: -torch.sigmoid(l),
-        "non-saturating": lambda l: torch.sigmoid(l) - 1,
-        "least-squares": lambda l: l - 1,
-        "hinge": lambda l: -torch.ones_like(l),
+        "minimax": lambda x: -torch.sigmoid(x),
+        "non-saturating": lambda x: torch.sigmoid(x) - 1,
+        "least-squares": lambda x: x - 1,
+        "hinge": lambda x: -torch.ones_like(x),
     }.items():
         fake = logits(-8, -1, 0, 2, 9)
         generator_loss(objective, fake).backward()

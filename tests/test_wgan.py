@@ -128,7 +128,9 @@ def test_clipping_bounds_every_critic_weight_after_every_step(tmp_path: Path, da
         largest = [p.detach().abs().max().item() for p in model.critic.parameters()]
         assert max(largest) == pytest.approx(bound)  # reached, so the bound was at work
         assert all(v <= bound * (1 + 1e-6) for v in largest)
-        assert any(not torch.equal(a, b) for a, b in zip(before, model.critic.parameters()))
+        assert any(
+            not torch.equal(a, b) for a, b in zip(before, model.critic.parameters(), strict=True)
+        )
     assert free > bound  # the generator's weights are left alone
     assert max(p.abs().max().item() for p in model.generator.parameters()) > bound
 
