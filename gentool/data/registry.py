@@ -118,6 +118,13 @@ _SOURCES: list[SourceInfo] = [
         "gentool.data.named:load_cifar10",
     ),
     SourceInfo(
+        "stacked-mnist",
+        "download",
+        "three mnist digits as red, green and blue, 1,000 modes, 128,000 + 26,000 test",
+        "gentool.data.stacked:load",
+        counted=True,
+    ),
+    SourceInfo(
         "idx",
         "path",
         "folder with train-images-idx3-ubyte[.gz] and so on, as MNIST is published",
