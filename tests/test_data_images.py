@@ -216,7 +216,7 @@ def test_layout_variants():
     digits = lay_out([f"{k}/x.png" for k in (10, 9, 1)])
     assert digits.classes == ("1", "9", "10")
     splits = lay_out(["set/Train/a/1.png", "set/Train/b/2.png", "set/test/b/3.png"])
-    assert splits.rows["test"] == [2] and splits.labels["test"].tolist() == [1]
+    assert splits.rows["test"].tolist() == [2] and splits.labels["test"].tolist() == [1]
     extra = lay_out(["train/a/1.png", "train/b/2.png", "test/a/3.png", "val/a/4.png"])
     assert sum(map(len, extra.rows.values())) == 3 and "val" in extra.notes[0]
     only = lay_out(["train/a/1.png", "train/b/2.png"])

@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from gentool.data import cache, decode, pool
 from gentool.data.dataset import BadFile, Loaded, Report, Split
 from gentool.data.layout import Layout, lay_out
+from gentool.data.listing import Entry, Listing, members, walk
 from gentool.data.registry import Request
-from gentool.data.worker import Item, Job, Member, read
+from gentool.data.worker import Item, Job, read
 from gentool.data.zipdir import ZipDirectory
 from gentool.errors import UserError, printable
 
-MAX_FILES = 10_000_000
 _LOOKED_AT = 16  # images that are decoded to guess size and colour
 _TRIED = 1000  # broken images, one after the other, until the rest is not tried
-
-
-_HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
-
-
-class Entry(NamedTuple):
-    """An image file: its name below the source ("train/cat/1.png") and where it lies."""
-
-    name: str
-    where: str | Member
-    size: int  # bytes
-    problem: str = ""  # why it cannot be read, known from the listing alone
-
-
-class Listing(NamedTuple):
-    entries: list[Entry]
-    ignored: int  # files that are no images by their name
 
 
 class MixedSizesError(UserError):
@@ -66,7 +46,7 @@ def accepts_zip(path: Path) -> bool:
 def load_folder(request: Request) -> Loaded:
     """All images below a folder."""
     root = os.path.realpath(request.path)
-    listing, stamps = _walk(root)
+    listing, stamps = walk(root)
     key: dict[str, object] = {"source": "folder", "root": root, "files": cache.digest(stamps)}
     return _load(request, key, lambda: listing, None)
 
@@ -79,7 +59,7 @@ def load_zip(request: Request) -> Loaded:
         "size": directory.file_size,
         "directory": directory.digest,
     }
-    return _load(request, key, lambda: _members(directory), str(request.path))
+    return _load(request, key, lambda: members(directory), str(request.path))
 
 
 def _load(
@@ -186,19 +166,17 @@ class _Decoder:
                 draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
             arrays = {split: str(draft.path(split)) for split in rows}
             job = Job(self.archive, target, arrays, cache.HEADER)
-            items, sizes, bad = [], [], {}
-            for split, indices in rows.items():
-                for row, index in enumerate(indices):
-                    entry = entries[index]
-                    if entry.problem:
-                        bad[split, row] = entry.problem
-                    else:
-                        items.append(Item(split, row, entry.where))
-                        sizes.append(entry.size)
-            outcome = pool.decode_all(job, items, sizes, self.request.progress)
-            outcome.bad |= bad
+            small = len(entries) <= pool.SMALL and sum(e.size for e in entries) <= pool.SMALL_BYTES
+            total = sum(map(len, rows.values()))
+            outcome = pool.decode_all(job, self._items(), total, small, self.request.progress)
             self._raise_if_stopped(outcome, target)
             return draft.commit(self._finish(draft, outcome))
+
+    def _items(self) -> Iterator[Item]:
+        for split, indices in self.layout.rows.items():
+            for row, index in enumerate(indices):
+                entry = self.listing.entries[index]
+                yield Item(split, row, entry.where, entry.size, entry.problem)
 
     def _raise_if_stopped(self, outcome: pool.Outcome, target: decode.Target) -> None:
         if outcome.stop is None:
@@ -222,6 +200,7 @@ class _Decoder:
             if not good and split == "train":
                 raise UserError(f"none of the training images in {self.shown} can be decoded")
             if not good:
+                draft.path(split).unlink()
                 continue
             labels = self.layout.labels.get(split)
             pixels = draft.keep_rows(split, good)
@@ -249,73 +228,6 @@ class _Decoder:
 
 def _has_colour(image: decode.Decoded) -> bool:
     return bool((image.pixels != image.pixels[:1]).any())
-
-
-def _walk(root: str) -> tuple[Listing, list[object]]:
-    """Every image below `root` with [name, size, mtime]; hidden files and folders are passed by.
-
-    Links are followed, each folder once.
-    """
-    entries: list[Entry] = []
-    stamps: list[object] = []
-    ignored = 0
-    seen: set[tuple[int, int]] = set()
-    folders = [""]
-    while folders:
-        below = folders.pop()
-        try:
-            status = os.stat(os.path.join(root, below))  # noqa: PTH116, PTH118  (50,000 of them)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(os.path.join(root, below)) as found:  # noqa: PTH118
-                inside = sorted(found, key=lambda one: one.name)
-        except OSError as error:
-            where = printable(os.path.join(root, below))  # noqa: PTH118
-            raise UserError(f"{where} cannot be read: {error.strerror}") from error
-        for one in inside:
-            if one.name.startswith(".") or one.name == "__MACOSX":
-                continue
-            name = f"{below}/{one.name}" if below else one.name
-            if one.is_dir():
-                folders.append(name)
-            elif not _is_image(one.name):
-                ignored += 1
-            else:
-                entry = _entry(name, one)
-                entries.append(entry)
-                stamps.append([name, entry.size, entry.problem or one.stat().st_mtime_ns])
-        if len(entries) > MAX_FILES:
-            raise UserError(f"{printable(root)} holds more than {MAX_FILES:,} images")
-    return Listing(entries, ignored), stamps
-
-
-def _entry(name: str, found: os.DirEntry[str]) -> Entry:
-    try:
-        status = found.stat()
-    except OSError as error:
-        return Entry(name, found.path, 0, f"cannot be read ({error.strerror})")
-    # A pipe or a device would block or never end.
-    problem = "" if stat.S_ISREG(status.st_mode) else "is no regular file"
-    return Entry(name, found.path, status.st_size, problem)
-
-
-def _members(directory: ZipDirectory) -> Listing:
-    entries: dict[str, Entry] = {}
-    ignored = 0
-    for found in directory.entries():
-        if _HIDDEN.search(found.name):
-            continue
-        if not _is_image(found.name):
-            ignored += 1
-            continue
-        # Of two entries with one name the later counts, as for every unpacker.
-        entries[found.name] = Entry(found.name, found.member, found.member.stored, found.problem)
-    return Listing(list(entries.values()), ignored)
-
-
-def _is_image(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in decode.SUFFIXES
 
 
 def _no_images(path: Path, ignored: int) -> UserError:

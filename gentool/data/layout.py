@@ -26,15 +26,15 @@ class Layout:
     """Which image goes where.
 
     Attributes:
-        rows: split ("train", perhaps "test") -> indices into the names, in the stored order: a
-            fixed shuffle by a hash of the name, so that any slice is a fair sample, and images
-            keep their order among each other when some are added.
+        rows: split ("train", perhaps "test") -> indices into the names, int64, in the stored
+            order: a fixed shuffle by a hash of the name, so that any slice is a fair sample, and
+            images keep their order among each other when some are added.
         labels: split -> int64 labels in that order; empty where there are no classes.
         classes: names of the labels, safe to print.
         notes: what was left out or doubtful, a sentence each.
     """
 
-    rows: dict[str, list[int]]
+    rows: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -42,55 +42,64 @@ class Layout:
 
 def lay_out(names: Sequence[str]) -> Layout:
     """Sort out names such as "train/cat/1.png", at least one, separated by "/"."""
-    paths = _unwrapped([name.split("/") for name in names])
-    splits, notes = _splits(paths)
-    class_of = {i: parts[0] for s in splits.values() for i, parts in s.items() if len(parts) > 1}
-    taken = sum(len(indices) for indices in splits.values())
-    found = sorted(set(class_of.values()), key=_by_number_or_name)
-    if 0 < len(class_of) < taken:
+    start = _wrapper(names)
+    split_of, inner, notes = _splits(names, start)
+    numbers: dict[str, int] = {}  # classes as they are met
+    met = np.full(len(names), -1, np.int64)
+    for i, name in enumerate(names):
+        folder, slash, _ = name[inner[i] :].partition("/")
+        if slash and split_of[i] >= 0:
+            met[i] = numbers.setdefault(folder, len(numbers))
+    order = np.argsort(np.fromiter(map(_hash, names), np.uint64, len(names)), kind="stable")
+    rows = {
+        split: chosen
+        for k, split in enumerate(("train", "test"))
+        if len(chosen := order[split_of[order] == k])
+    }
+    inside = met[split_of >= 0] >= 0
+    if inside.any() and not inside.all():
         notes += ("some images lie beside the sub-folders, so the sub-folders give no labels",)
-    if len(found) > MAX_CLASSES:
-        notes += (f"{len(found):,} sub-folders are too many for classes, so there are no labels",)
-    rows = {s: sorted(indices, key=lambda i: _hash(names[i])) for s, indices in splits.items()}
-    if len(class_of) < taken or not 2 <= len(found) <= MAX_CLASSES:
+    if len(numbers) > MAX_CLASSES:
+        notes += (f"{len(numbers):,} sub-folders are too many for classes, so there are no labels",)
+    if not inside.all() or not 2 <= len(numbers) <= MAX_CLASSES:
         return Layout(rows, {}, (), notes)
-    number = {name: k for k, name in enumerate(found)}
-    labels = {s: np.array([number[class_of[i]] for i in r]) for s, r in rows.items()}
-    return Layout(rows, labels, tuple(printable(name, 100) for name in found), notes)
+    classes = sorted(numbers, key=_by_number_or_name)
+    label = np.empty(len(classes), np.int64)
+    label[[numbers[name] for name in classes]] = np.arange(len(classes))
+    labels = {split: label[met[chosen]] for split, chosen in rows.items()}
+    return Layout(rows, labels, tuple(printable(name, 100) for name in classes), notes)
 
 
-def _unwrapped(paths: list[list[str]]) -> list[list[str]]:
-    """The paths without the folders that hold everything: zips often have one at their root."""
-    first = paths[0]
-    depth = 0
-    while all(len(p) > depth + 1 and p[depth] == first[depth] for p in paths):
-        depth += 1
-    return [p[depth:] for p in paths]
+def _wrapper(names: Sequence[str]) -> int:
+    """The length of the folders that hold everything: zips often have one at their root."""
+    first, last = min(names), max(names)  # what these share, all share
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    return first.rfind("/", 0, same if len(names) > 1 else None) + 1
 
 
-def _splits(paths: list[list[str]]) -> tuple[dict[str, dict[int, list[str]]], tuple[str, ...]]:
-    """Split -> index -> the path below the split's folder, and notes on folders left out."""
-    tops = {p[0].lower() for p in paths if len(p) > 1}
-    train = next((name for name in _TRAIN if name in tops), None)
+def _splits(names: Sequence[str], start: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Of every name the split, 0 train, 1 test or -1, where the path below it starts, and notes."""
+    split_of, inner = np.zeros(len(names), np.int8), np.full(len(names), start)
+    tops = {folder for name in names if (folder := _top(name, start))}
+    by_lower = {folder.lower() for folder in tops}
+    train = next((name for name in _TRAIN if name in by_lower), None)
     if train is None:
-        return {"train": dict(enumerate(paths))}, ()
-    test = next((name for name in _TEST if name in tops), None)
-    splits: dict[str, dict[int, list[str]]] = {"train": {}, "test": {}}
-    left: set[str] = set()
-    for i, path in enumerate(paths):
-        top = path[0].lower() if len(path) > 1 else ""
-        if top == train:
-            splits["train"][i] = path[1:]
-        elif test is not None and top == test:
-            splits["test"][i] = path[1:]
-        else:
-            left.add(path[0] if len(path) > 1 else "the top folder")
-    if not splits["test"]:
-        del splits["test"]
-    shown = ", ".join(printable(name, 40) for name in sorted(left)[:5])
-    return splits, (
-        (f"images in {shown} belong to neither split and are left out",) if left else ()
-    )
+        return split_of, inner, ()
+    test = next((name for name in _TEST if name in by_lower), None)
+    for i, name in enumerate(names):
+        top = _top(name, start)
+        split_of[i] = {train: 0, test: 1}.get(top.lower(), -1) if top else -1
+        inner[i] += len(top) + 1
+    if (split_of >= 0).all():
+        return split_of, inner, ()
+    left = sorted(folder for folder in tops if folder.lower() not in (train, test))
+    shown = ", ".join(printable(name, 40) for name in left[:5]) or "the top folder"
+    return split_of, inner, (f"images in {shown} belong to neither split and are left out",)
+
+
+def _top(name: str, start: int) -> str:
+    end = name.find("/", start)
+    return name[start:end] if end >= 0 else ""
 
 
 def _by_number_or_name(name: str) -> tuple[int, int, str]:
@@ -99,5 +108,6 @@ def _by_number_or_name(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if plain else (1, 0, name)
 
 
-def _hash(name: str) -> bytes:
-    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+def _hash(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,6 @@ SMALL = 1_000
 SMALL_BYTES = 8 * 2**20
 
 _BATCH, _BATCH_BYTES = 256, 4 * 2**20
-
-
-class _NoProcessError(Exception):
-    """A worker process does not even start here."""
 
 
 @dataclass
@@ -47,33 +43,38 @@ class Outcome:
 
 
 def decode_all(
-    job: Job,
-    items: Sequence[Item],
-    sizes: Sequence[int],
-    progress: Progress,
-    processes: int | None = None,
+    job: Job, items: Iterable[Item], total: int, small: bool, progress: Progress
 ) -> Outcome:
     """Decode all items into the job's arrays; stops early where a worker says "stop".
 
     Args:
-        sizes: bytes of each item's file, for even batches.
+        items: taken one batch after the other, so a generator saves memory.
+        total: how many there are.
+        small: decode in this process (see `SMALL`).
         progress: called from this thread.
-        processes: 0 decodes here; None takes all cores, or none for a small job.
     """
-    batches = list(_batches(items, sizes))
-    if processes is None:
-        small = len(items) <= SMALL and sum(sizes) <= SMALL_BYTES
-        processes = 0 if small or not sys.executable else _cores()
-    if processes > 0:
-        with contextlib.suppress(_NoProcessError):
-            return _spread(job, batches, len(items), progress, min(processes, len(batches)))
-    return _here(job, batches, len(items), progress)
+    batches = _Batches(items)
+    return (_here if small else _spread)(job, batches, total, progress)
 
 
-def _here(job: Job, batches: list[list[Item]], total: int, progress: Progress) -> Outcome:
+class _Batches:
+    """An iterator of batches that several threads may draw from."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._batches = _batched(items)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        return self
+
+    def __next__(self) -> list[Item]:
+        with self._lock:
+            return next(self._batches)
+
+
+def _here(job: Job, batches: _Batches, total: int, progress: Progress) -> Outcome:
     outcome, done = Outcome(), 0
-    worker = Worker(job)
-    with contextlib.closing(worker):
+    with contextlib.closing(Worker(job)) as worker:
         for batch in batches:
             outcome.add(worker.decode(batch))
             done += len(batch)
@@ -83,17 +84,12 @@ def _here(job: Job, batches: list[list[Item]], total: int, progress: Progress) -
     return outcome
 
 
-def _spread(
-    job: Job, batches: list[list[Item]], total: int, progress: Progress, processes: int
-) -> Outcome:
-    todo: queue.SimpleQueue[list[Item]] = queue.SimpleQueue()
+def _spread(job: Job, batches: _Batches, total: int, progress: Progress) -> Outcome:
     answers: queue.SimpleQueue[tuple[int, dict[str, Any] | BaseException]] = queue.SimpleQueue()
-    for batch in batches:
-        todo.put(batch)
     over = threading.Event()
     threads = [
-        threading.Thread(target=_feed, args=(job, todo, answers, over), daemon=True)
-        for _ in range(processes)
+        threading.Thread(target=_feed, args=(job, batches, answers, over), daemon=True)
+        for _ in range(_cores())
     ]
     for thread in threads:
         thread.start()
@@ -113,16 +109,18 @@ def _spread(
     return outcome
 
 
-def _feed(job: Job, todo: Any, answers: Any, over: threading.Event) -> None:
+def _feed(job: Job, batches: _Batches, answers: Any, over: threading.Event) -> None:
     """One thread: owns one process, gives it batches, hands on its answers."""
     child: subprocess.Popen[str] | None = None
     try:
-        while not over.is_set():
-            try:
-                batch = todo.get_nowait()
-            except queue.Empty:
+        for batch in batches:
+            if over.is_set():
                 return
             child = child or _start(job)
+            if child is None:  # processes are not to be had here, so this thread works itself
+                with contextlib.closing(Worker(job)) as worker:
+                    answers.put((len(batch), worker.decode(batch)))
+                continue
             answer = _ask(child, batch)
             if answer is None:  # the process died: find out on which image
                 _stop(child)
@@ -140,7 +138,7 @@ def _one_by_one(job: Job, batch: list[Item]) -> dict[str, Any]:
     outcome, child = Outcome(), None
     for item in batch:
         child = child or _start(job)
-        answer = _ask(child, [item])
+        answer = _ask(child, [item]) if child else None
         if answer is None:
             _stop(child)
             child = None
@@ -154,21 +152,25 @@ def _one_by_one(job: Job, batch: list[Item]) -> dict[str, Any]:
     return {**vars(outcome), "bad": bad}
 
 
-def _start(job: Job) -> subprocess.Popen[str]:
+def _start(job: Job) -> subprocess.Popen[str] | None:
+    """A process that is ready for batches; None where none can be had."""
     paths = os.pathsep.join(path for path in sys.path if path)
-    # -P: a file in the current folder must not stand in for a module. One thread each: the
-    # processes are the parallelism.
-    child = subprocess.Popen(  # text: JSON in ASCII, whatever the locale
-        [sys.executable, "-P", "-m", "gentool.data.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
-    )
+    try:
+        # -P: a file in the current folder must not stand in for a module. One thread each: the
+        # processes are the parallelism.
+        child = subprocess.Popen(
+            [sys.executable or "python3", "-P", "-m", "gentool.data.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,  # JSON in ASCII, whatever the locale
+            env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+        )
+    except OSError:
+        return None
     if _exchange(child, job.to_json()) != "ready\n":
         _stop(child)
-        raise _NoProcessError
+        return None
     return child
 
 
@@ -200,12 +202,12 @@ def _stop(child: subprocess.Popen[str] | None) -> None:
                 pipe.close()
 
 
-def _batches(items: Sequence[Item], sizes: Sequence[int]) -> Iterator[list[Item]]:
+def _batched(items: Iterable[Item]) -> Iterator[list[Item]]:
     batch: list[Item] = []
     load = 0
-    for item, size in zip(items, sizes, strict=True):
+    for item in items:
         batch.append(item)
-        load += size
+        load += item.size
         if len(batch) >= _BATCH or load >= _BATCH_BYTES:
             yield batch
             batch, load = [], 0

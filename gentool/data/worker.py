@@ -46,6 +46,8 @@ class Item(NamedTuple):
     split: str
     row: int
     where: str | Member  # a path, or a place in the zip file
+    size: int = 0  # bytes of the file, for batches of even length
+    problem: str = ""  # why it cannot be read, where that is known already
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,10 @@ class Worker:
         stop: list[Any] | None = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-            for split, row, where in items:
+            for split, row, where, _, problem in items:
                 try:
+                    if problem:
+                        raise BadImageError(problem)
                     image = decode(read(where, self.archive), self.job.target)
                 except BadImageError as error:
                     bad.append([split, row, str(error)])
@@ -168,8 +172,8 @@ def main() -> None:
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         items = [
-            Item(split, row, where if isinstance(where, str) else Member(*where))
-            for split, row, where in json.loads(line)
+            Item(split, row, where if isinstance(where, str) else Member(*where), *rest)
+            for split, row, where, *rest in json.loads(line)
         ]
         print(json.dumps(worker.decode(items)), file=answers, flush=True)
 
