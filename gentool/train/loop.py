@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError
@@ -54,6 +54,8 @@ class Trainer:
         self.model, self.header, self.settings = model, header, settings
         self.run, self.world, self.step = run, world, 0
         self.device = device = world.device
+        layout = model_layout(model)
+        model.to(memory_format=layout)  # type: ignore[call-overload]
         self.feed = Feed(
             dataset.train,
             settings.batch_size,
@@ -62,6 +64,7 @@ class Trainer:
             drop_last=spec.drop_last,
             flip=settings.flip and dataset.spec.kind == "image",
             world=world,
+            layout=layout,
         )
         if self.feed.batch_size < world.size:
             raise UserError(
@@ -69,7 +72,7 @@ class Trainer:
                 "raise --batch-size or start fewer"
             )
         size = max(settings.batch_size, EVALUATION_BATCH)
-        self.test = Feed(dataset.test, size, device) if len(dataset.test) else None
+        self.test = Feed(dataset.test, size, device, layout=layout) if len(dataset.test) else None
         self.total = settings.steps or (settings.epochs or 1) * self.feed.per_epoch
         self.players = self._make_players()
         self.average = Average(model, settings.ema) if settings.ema is not None else None
@@ -177,6 +180,9 @@ class Trainer:
         """Write an epoch's rows and warnings, and say them."""
         for split, row in rows.items():
             self._write_row(split, row)
+        slow = [s.captured.failure for s in self.players if s.captured and s.captured.failure]
+        if slow and self.epoch == 1:
+            display.warn(f"training runs without CUDA graphs: {slow[0]}")
         for message in self.watchdog.warnings(rows):
             display.warn(message)
             self._write_row("warning", {"warning": message})
@@ -306,3 +312,9 @@ class Trainer:
             torch.cuda.set_rng_state(optim[f"rng/cuda/{rank}"], self.device)
         if self.world.leads:
             self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
+
+
+def model_layout(model: Model) -> torch.memory_format:
+    """Channels last for convolutions, which vector units and tensor cores prefer."""
+    convolves = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules())
+    return torch.channels_last if convolves else torch.contiguous_format

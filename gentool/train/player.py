@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,25 +10,45 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gentool import ops
 from gentool.model import Batch, Model, OptimizerSpec, Player, Step
 from gentool.noise import Noise
 from gentool.train.batches import Draw
 from gentool.train.distributed import World
+from gentool.train.graph import CapturedUpdate
 from gentool.train.settings import TrainSettings
 
 
 def make_optimizer(
-    spec: OptimizerSpec, parameters: Iterable[nn.Parameter]
+    spec: OptimizerSpec, parameters: Iterable[nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
-    """The fastest implementation torch has of the optimizer: fused, else for-each."""
+    """The fastest implementation torch has of the optimizer: fused, else for-each.
+
+    On CUDA the learning rate is a tensor and the state lies on the device, so that a captured
+    step sees what changes.
+    """
     parameters = list(parameters)
     kind = getattr(torch.optim, spec.kind)
+    arguments: dict[str, Any] = {**spec.arguments, "lr": spec.lr}
+    if device.type == "cuda":
+        arguments["lr"] = torch.tensor(spec.lr, device=device)
+        if "capturable" in inspect.signature(kind).parameters:
+            arguments["capturable"] = True
     try:
-        optimizer = kind(parameters, lr=spec.lr, fused=True, **spec.arguments)
+        optimizer = kind(parameters, fused=True, **arguments)
     except (TypeError, RuntimeError):  # RMSprop has no fused form; nor have some devices
-        optimizer = kind(parameters, lr=spec.lr, foreach=True, **spec.arguments)
+        optimizer = kind(parameters, foreach=True, **arguments)
     assert isinstance(optimizer, torch.optim.Optimizer)
     return optimizer
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every group, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def lr_factor(schedule: str, warmup: int, update: int, total: int) -> float:
@@ -59,7 +80,7 @@ class PlayerState:
         self.player, self.settings, self.total = player, settings, total
         self.world, self.device = world, (device := world.device)
         self.parameters = [p for p in player.module.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(player.optimizer, self.parameters)
+        self.optimizer = make_optimizer(player.optimizer, self.parameters, device)
         # The counter lives on the device: it keys the noise, and a captured step must see it.
         self.updates = torch.zeros((), dtype=torch.int64, device=device)
         self.count = 0
@@ -69,25 +90,43 @@ class PlayerState:
         self.examples = 0
         self.grad_norm = torch.zeros((), dtype=torch.float64, device=device)
         self.norms = 0
+        # Noise is drawn by counter in native kernels only; the scaler and the other processes
+        # make the host wait. Such updates run uncaptured.
+        capturable = device.type == "cuda" and ops.native.serves("cuda") and world.size == 1
+        capturable = capturable and not self.scaler.is_enabled()
+        clips = settings.clip_grad is not None
+        self.captured = (
+            CapturedUpdate(lambda draw: self._update_on_device(draw, clips)) if capturable else None
+        )
 
     def update(self, draw: Draw) -> None:
         """Take one step down the gradient of the player's objective."""
-        factor = lr_factor(
-            self.settings.lr_schedule, self.settings.lr_warmup, self.count, self.total
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.player.optimizer.lr * factor
+        s = self.settings
+        factor = lr_factor(s.lr_schedule, s.lr_warmup, self.count, self.total)
+        set_lr(self.optimizer, self.player.optimizer.lr * factor)
+        clips = s.clip_grad is not None
+        measured = clips or self.count % GRAD_NORM_EVERY == 0
+        if self.captured is not None and measured == clips:
+            self.captured(draw)
+        else:
+            self._update_on_device(draw, measured)
+        self.count += 1
+        self.norms += measured
+        self.examples += len(draw.batch.x)
+
+    def _update_on_device(self, draw: Draw, measured: bool = False) -> None:
+        """The part of an update that a CUDA graph can hold: nothing of the host changes here."""
         self.optimizer.zero_grad(set_to_none=True)
         self._backward(draw)
         self.world.sum_gradients(self.parameters)
-        self._clip_and_measure()
+        if measured:
+            self._clip_and_measure()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.player.after_step is not None:
             with torch.no_grad():
                 self.player.after_step()
         self.world.average_buffers(self.player.module)
-        self.count += 1
         self.updates.add_(1)
 
     def _backward(self, draw: Draw) -> None:
@@ -112,17 +151,14 @@ class PlayerState:
             self._log({"loss": objective.loss, **objective.scalars}, len(piece.x))
 
     def _clip_and_measure(self) -> None:
-        """Clip the gradient where asked to, and now and then add its norm to the log."""
+        """Clip the gradient where asked to, and add its norm to the log."""
         limit = self.settings.clip_grad
-        if limit is None and self.count % GRAD_NORM_EVERY:
-            return
         self.scaler.unscale_(self.optimizer)
         grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = nn.utils.get_total_norm(grads, foreach=True)
         if limit is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, limit, norm, foreach=True)
         self.grad_norm.add_(norm)
-        self.norms += 1
 
     def _log(self, scalars: dict[str, Tensor], n: int) -> None:
         """Add to the running sums, on the device; nothing is read back here."""
@@ -131,7 +167,6 @@ class PlayerState:
             self.names = tuple(scalars)
             self.sums = torch.zeros(len(values), dtype=torch.float64, device=values.device)
         self.sums.add_(values, alpha=n)
-        self.examples += n
 
     def running(self, name: str) -> float | None:
         """The mean of one scalar since the last `take_means`, on this process alone."""
