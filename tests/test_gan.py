@@ -213,3 +213,9 @@ def test_images_are_used_between_minus_one_and_one() -> None:
     model.prepare(torch.rand(10, 3, 5, 4))
     u = model.range.inward(torch.tensor([0.0, 0.25, 1.0]))
     assert u.tolist() == [-1.0, -0.5, 1.0]
+
+
+def test_a_saturated_discriminator_is_reported() -> None:
+    model = small()
+    assert model.warnings({"d_accuracy": 0.9}) == model.warnings({}) == []
+    assert "99.9%" in model.warnings({"d_accuracy": 0.999})[0]

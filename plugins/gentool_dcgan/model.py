@@ -8,7 +8,7 @@ The game::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_dcgan import DCGANConfig
 from gentool_dcgan.networks import Discriminator, Generator
+
+SATURATED = 0.995
+"""An accuracy of the discriminator that leaves the generator nothing to follow."""
 
 
 class DCGAN(Model):
@@ -70,6 +73,14 @@ class DCGAN(Model):
         """−E log D(G(z))."""
         logits = at_least_fp32(self.discriminator(self.fake(batch, step), batch.labels))
         return Objective(softplus(-logits).mean())
+
+    def warnings(self, scalars: Mapping[str, float]) -> list[str]:
+        """Whether the discriminator is so sure that the generator gets no useful gradient."""
+        accuracy = scalars.get("d_accuracy", 0.0)
+        if accuracy < SATURATED:
+            return []
+        told = f"the discriminator tells {accuracy:.1%} apart, so the generator learns little; "
+        return [told + "try --spectral-norm or a lower --lr"]
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many images in (−1, 1) as the batch has, of the same labels."""

@@ -7,7 +7,7 @@ Both players are multi-layer perceptrons, on images and on points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -19,6 +19,9 @@ from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_gan import GANConfig
 from gentool_gan.objectives import discriminator_loss, generator_loss, standing
+
+SATURATED = 0.995
+"""An accuracy of the discriminator that leaves the generator nothing to follow."""
 
 
 class GAN(Model):
@@ -99,6 +102,14 @@ class GAN(Model):
 
     def logits(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.discriminate(real, labels), self.discriminate(fake, labels)
+
+    def warnings(self, scalars: Mapping[str, float]) -> list[str]:
+        """Whether the discriminator is so sure that the generator gets no useful gradient."""
+        accuracy = scalars.get("d_accuracy", 0.0)
+        if accuracy < SATURATED:
+            return []
+        told = f"the discriminator tells {accuracy:.1%} apart, so the generator learns little; "
+        return [told + "try --smooth-real 0.1, --dropout 0.3 or a lower --lr"]
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""
