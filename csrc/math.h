@@ -75,31 +75,49 @@ GENTOOL_FN float polynomial_exact(const float (&c)[N], float x) {
   return value;
 }
 
-// exp(x) to 1 ulp, subnormal results and overflow included; NaN stays NaN.
-// x = n·ln2 + r with |r| ≤ ln2/2, then a polynomial, then two powers of two.
-GENTOOL_FN float exp_(float x) {
-  const float c[] = {0.5f, 0.16666545f, 0.0416668616f, 0.00836624578f, 0.00139050034f};
-  const float shift = 12582912.0f;  // 1.5·2²³: adding it leaves the nearest integer in the low bits
-  x = x < -104.0f ? -104.0f : x;
-  x = x > 89.0f ? 89.0f : x;
-  const float shifted = madd(x, 1.44269504f, shift);
+// exp(r) − 1 − r = r²·P(r) for |r| ≤ ln2/2.
+#define GENTOOL_EXP_COEFFICIENTS {0.5f, 0.16666545f, 0.0416668616f, 0.00836624578f, 0.00139050034f}
+
+// x = n·ln2 + r with |r| ≤ ln2/2; returns r and leaves n in the low bits of `shifted`.
+GENTOOL_FN float reduce(float x, float& shifted) {
+  const float shift = 12582912.0f;  // 1.5·2²³: adding it rounds to the nearest integer
+  shifted = madd(x, 1.44269504f, shift);
   const float n = shifted - shift;
-  const float r = madd(n, 2.12194440e-4f, madd(n, -0.693359375f, x));
+  return madd(n, 2.12194440e-4f, madd(n, -0.693359375f, x));
+}
+
+// The smaller and the larger of a bound and x, and x where x is NaN (std::min would depend).
+GENTOOL_FN float at_most(float bound, float x) { return bound < x ? bound : x; }
+GENTOOL_FN float at_least(float bound, float x) { return bound > x ? bound : x; }
+
+// exp(−x) for x ≥ 0, to 1 ulp, subnormal results included; NaN stays NaN.
+GENTOOL_FN float exp_minus(float x) {
+  const float c[] = GENTOOL_EXP_COEFFICIENTS;
+  float shifted;
+  const float r = reduce(-at_most(104.0f, x), shifted);
   const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
-  const int32_t power = static_cast<int32_t>(as_bits(shifted) - as_bits(shift));
-  const int32_t half = power >> 1;
+  // 2ⁿ⁺⁶⁴ from the bits, where it cannot be subnormal, then 2⁻⁶⁴.
+  return value * as_float((as_bits(shifted) << 23) + 0x5F800000u) * 5.42101086e-20f;
+}
+
+GENTOOL_FN double exp_minus(double x) { return exp(-x); }
+
+// exp(x) to 1 ulp, subnormal results and overflow included; NaN stays NaN.
+GENTOOL_FN float exp_(float x) {
+  const float c[] = GENTOOL_EXP_COEFFICIENTS;
+  float shifted;
+  const float r = reduce(at_most(89.0f, at_least(-104.0f, x)), shifted);
+  const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
+  const int32_t power = static_cast<int32_t>(as_bits(shifted) - 0x4B400000u), half = power >> 1;
   return value * as_float(static_cast<uint32_t>(half + 127) << 23) *
          as_float(static_cast<uint32_t>(power - half + 127) << 23);
 }
-
-GENTOOL_FN double exp_(double x) { return exp(x); }
 
 // exp(x) to 2 ulp: on the GPU one special-function instruction, whose argument's rounding error is
 // put right to first order.
 GENTOOL_FN float exp_quick(float x) {
 #if defined(__CUDA_ARCH__)
-  x = x < -104.0f ? -104.0f : x;
-  x = x > 89.0f ? 89.0f : x;
+  x = at_most(89.0f, at_least(-104.0f, x));
   const float y = x * 1.44269504f;
   float power;
   asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(y));
@@ -110,6 +128,16 @@ GENTOOL_FN float exp_quick(float x) {
 }
 
 GENTOOL_FN double exp_quick(double x) { return exp(x); }
+
+GENTOOL_FN float exp_minus_quick(float x) {
+#if defined(__CUDA_ARCH__)
+  return exp_quick(-x);
+#else
+  return exp_minus(x);
+#endif
+}
+
+GENTOOL_FN double exp_minus_quick(double x) { return exp(-x); }
 
 GENTOOL_FN float sqrt_(float x) {
 #if defined(__CUDA_ARCH__)
@@ -141,13 +169,13 @@ template <class T>
 GENTOOL_FN T bce(T x, T t) {
   const T size = magnitude(x);
   const T weight = x < T(0) ? madd(T(0), x, t) : T(1) - t;
-  return madd(size, weight, log1p_unit(exp_quick(-size)));
+  return madd(size, weight, log1p_unit(exp_minus_quick(size)));
 }
 
 // σ(x) − t.
 template <class T>
 GENTOOL_FN T bce_slope(T x, T t) {
-  const T e = exp_(-magnitude(x));
+  const T e = exp_minus(magnitude(x));
   return ratio(x < T(0) ? e : T(1), T(1) + e) - t;
 }
 

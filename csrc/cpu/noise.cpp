@@ -43,33 +43,37 @@ void draw(const DrawArgs& a, int bits, int64_t begin, int64_t end) {
 void fill_noise(const Noise& noise, const Tile& tile, int bits, float* out) {
   const uint64_t step = static_cast<uint64_t>(*noise.step);
   const int64_t per_row = (tile.width + 3) / 4, total = tile.rows * per_row;
+  const bool dense = tile.width % 4 == 0;  // else each row ends in numbers nobody wants
   Counters c;
   alignas(64) float padded[4 * kBlocks];
   int64_t row = 0, block = 0;
-  for (int64_t done = 0; done < total;) {
-    // A batch: the next counters, row by row.
+  for (int64_t done = 0; done < total; done += kBlocks) {
     const int n = static_cast<int>(std::min<int64_t>(kBlocks, total - done));
     const int64_t first_row = row, first_block = block;
-    for (int i = 0; i < n; ++i) {
+    for (int i = 0; i < n;) {  // the next n counters, row by row
+      const int run = static_cast<int>(std::min<int64_t>(n - i, per_row - block));
       const uint64_t global = static_cast<uint64_t>(noise.row_offset + tile.row + row);
-      c.block[i] = static_cast<uint32_t>(tile.start / 4 + block);
-      c.row[i] = static_cast<uint32_t>(global);
-      c.high[i] = high_word(global, step);
-      if (++block == per_row) block = 0, ++row;
+      for (int k = 0; k < run; ++k) {
+        c.block[i + k] = static_cast<uint32_t>(tile.start / 4 + block + k);
+        c.row[i + k] = static_cast<uint32_t>(global);
+        c.high[i + k] = high_word(global, step);
+      }
+      i += run, block += run;
+      if (block == per_row) block = 0, ++row;
     }
+    float* batch = dense ? out + 4 * done : padded;
     if (bits > 0)
-      uniform_blocks(c, static_cast<uint32_t>(step), noise.key, n, bits, padded);
+      uniform_blocks(c, static_cast<uint32_t>(step), noise.key, n, bits, batch);
     else
-      normal_blocks(c, static_cast<uint32_t>(step), noise.key, n, padded);
-    // Rows that are not a multiple of four leave a gap after each row.
+      normal_blocks(c, static_cast<uint32_t>(step), noise.key, n, batch);
+    if (dense) continue;
     int64_t r = first_row, b = first_block;
-    for (int i = 0; i < n;) {
+    for (int i = 0; i < n; b = 0, ++r) {
       const int64_t run = std::min<int64_t>(n - i, per_row - b);
       const int64_t keep = std::min<int64_t>(4 * run, tile.width - 4 * b);
       std::copy_n(padded + 4 * i, keep, out + r * tile.width + 4 * b);
-      i += static_cast<int>(run), b = 0, ++r;
+      i += static_cast<int>(run);
     }
-    done += n;
   }
 }
 
