@@ -224,6 +224,10 @@ class PlayerState:
             kind, _, rest = key.partition("/")
             if kind == "optimizer":
                 index, _, name = rest.partition("/")
+                like = self.parameters[int(index)]
+                if isinstance(value, Tensor) and value.shape == like.shape:
+                    # Fused optimizers walk weights and moments alike, in their order in memory.
+                    value = torch.empty_like(like, dtype=value.dtype).copy_(value)
                 entries.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
