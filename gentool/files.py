@@ -48,6 +48,13 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise
 
 
+def sweep(folder: Path) -> None:
+    """Remove what `written_aside` left behind where a process was killed."""
+    for path in folder.rglob(".*.tmp*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`, atomically."""
     with written_aside(path) as aside:

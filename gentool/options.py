@@ -188,7 +188,7 @@ def _check_one(field: Field, value: Any) -> Any:
         )
     if field.choices and value not in field.choices:
         raise UserError(
-            f"{field.flag} is {printable(value)!r}, but it takes one of "
+            f"{field.flag} is {printable(str(value))!r}, but it takes one of "
             f"{', '.join(field.choices)}{nearest(str(value), field.choices)}"
         )
     if isinstance(value, int | float):

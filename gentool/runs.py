@@ -3,6 +3,7 @@
 runs/vae-mnist-001/
     config.json         everything that was asked for, and where it ran
     model.safetensors   the weights; alone enough to sample
+    best.safetensors    the same at its best, by a scalar of the test split
     metrics.jsonl       one JSON object a line
     samples/000469.png  fixed-noise samples by step
     samples.gif         the same as a film
@@ -41,6 +42,10 @@ class Run:
     @property
     def model(self) -> Path:
         return self.path / "model.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
 
     @property
     def metrics(self) -> Path:

@@ -96,6 +96,8 @@ class ModelSpec:
         data: kinds of data the model can learn.
         capabilities: what the model can do; the conformance kit holds it to them.
         defaults: the model's own defaults for core options, e.g. ``{"batch_size": 64}``.
+        best: the scalar of the test split by which ``best.safetensors`` is kept, lowest wins;
+            empty where none of them ranks models, as for a game of two.
         drop_last: leave out the ragged last batch of an epoch (for batch statistics).
         paper: where the model comes from.
         api_version: the plugin interface it was written for.
@@ -107,6 +109,7 @@ class ModelSpec:
     data: tuple[Literal["image", "points"], ...] = ("image", "points")
     capabilities: frozenset[Capability] = frozenset({"sample"})
     defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
+    best: str = ""
     drop_last: bool = False
     paper: str = ""
     api_version: int = API_VERSION

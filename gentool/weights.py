@@ -62,10 +62,10 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], header: Header) -> Non
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write tensors atomically; shared or strided ones are stored as contiguous copies."""
+    """Write tensors atomically; they must not share memory with each other."""
     from safetensors.torch import save
 
-    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     content = save(plain, metadata)
     with written_aside(path) as aside:
         aside.write_bytes(content)

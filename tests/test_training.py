@@ -126,6 +126,7 @@ def test_the_average_is_what_samples_and_the_raw_weights_go_on(tmp_path: Path) -
 
     made.log = MetricsLog(made.run.metrics)
     made.save()
+    made.saver.wait()
     for k, v in read_tensors(made.run.model).items():
         torch.testing.assert_close(v, expected[k])
     raw = load_newest(made.run.state).groups["weights"]

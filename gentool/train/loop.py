@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError
+from gentool.files import explained
 from gentool.model import Evaluates, Model, Step
 from gentool.noise import Noise
 from gentool.runs import Run
@@ -22,11 +23,12 @@ from gentool.train.distributed import World
 from gentool.train.metrics import MetricsLog
 from gentool.train.pictures import Pictures
 from gentool.train.player import Average, PlayerState, autocast, freeze_all_but
+from gentool.train.saver import Saver
 from gentool.train.settings import TrainSettings
-from gentool.train.state import Checkpoint, save
+from gentool.train.state import Checkpoint
 from gentool.train.stopping import Stopped, StopRequest
 from gentool.train.watchdog import Watchdog
-from gentool.weights import Header, save_model
+from gentool.weights import Header
 
 EVALUATION_BATCH = 500
 
@@ -79,6 +81,9 @@ class Trainer:
         self.pictures = Pictures(model, dataset, run, settings.seed, device)
         self.watchdog = Watchdog(model, dataset, settings.seed, device)
         self.log: MetricsLog | None = None
+        self.saver = Saver(run, header, settings.keep)
+        self.best_by = settings.best or spec.best
+        self.best: float | None = None
 
     def _make_players(self) -> list[PlayerState]:
         players = list(self.model.players())
@@ -100,6 +105,7 @@ class Trainer:
             Stopped: after a signal or --max-time, with everything saved.
             UserError: where the loss is no longer finite; the last checkpoint is kept.
         """
+        s = self.settings
         if self.world.leads:
             self.log = self.log or MetricsLog(self.run.metrics)
         display = Display(
@@ -108,10 +114,21 @@ class Trainer:
         try:
             with StopRequest(self.settings.max_time) as stop:
                 if self.step == 0:
+                    self.save()  # so that whatever happens next can be resumed
                     self._draw_picture()
                 self._fit(display, stop)
+            self.saver.wait()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"out of memory at a batch of {self.feed.batch_size}; try --batch-size "
+                f"{max(1, self.feed.batch_size // 2)}, or --accumulate {2 * s.accumulate} for the "
+                "same batch in parts"
+            ) from error
         finally:
             display.close()
+            self.saver.close()
             if self.log is not None:
                 self.log.close()
 
@@ -129,6 +146,7 @@ class Trainer:
                 self._write_row("train", self._train_means())
             if self.step < self.total and (reason := self._stop_reason(stop)) is not None:
                 self.save()
+                self.saver.wait()
                 raise reason
 
     def _stop_reason(self, stop: StopRequest) -> Stopped | None:
@@ -172,8 +190,12 @@ class Trainer:
                 self._draw_picture()
             rows["samples"] = {"diversity": self.watchdog.diversity()}
         self._report(rows, rate, display)
-        if self.epoch % self.settings.save_every == 0 or last:
-            self.save()
+        score = rows.get("test", {}).get(self.best_by)
+        improved = score is not None and (self.best is None or score < self.best)
+        if improved:
+            self.best = score
+        if self.epoch % self.settings.save_every == 0 or last or improved:
+            self.save(best=improved)
         display.begin_epoch(self.step)
 
     def _report(self, rows: dict[str, dict[str, float]], rate: float, display: Display) -> None:
@@ -235,7 +257,8 @@ class Trainer:
         if not self.world.leads:
             return
         self.model.eval()
-        self.pictures.draw(self.step)
+        with explained("the sample picture", self.run.samples):
+            self.pictures.draw(self.step)
         self.model.train()
 
     def _train_means(self) -> dict[str, float]:
@@ -260,15 +283,14 @@ class Trainer:
             return
         self.log.write({"epoch": self.epoch, "step": self.step, "split": split, **scalars})
 
-    def save(self) -> None:
-        """Write a checkpoint, and from it the model file that samples."""
+    def save(self, best: bool = False) -> None:
+        """Have a checkpoint written, and from it the model file that samples."""
         checkpoint = self.snapshot()
         if self.log is None:
             return
         self.log.sync()
-        save(self.run.state, self.step, checkpoint, self.settings.keep)
-        weights = self.model.state_dict() if self.average is None else self.average.shadow
-        save_model(self.run.model, weights, self.header)
+        model = "weights" if self.average is None else "average"
+        self.saver.save(self.step, checkpoint, model, best)
 
     def snapshot(self) -> Checkpoint:
         """Everything that the rest of training depends on; every process takes part."""
@@ -284,16 +306,26 @@ class Trainer:
             tensors, values = player.to_state()
             optim |= {f"player{i}/{k}": v for k, v in tensors.items()}
             players.append(values)
-        groups = {"weights": self.model.state_dict(), "optim": optim}
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "weights": self.model.state_dict(),
+            "optim": optim,
+        }
         if self.average is not None:
             groups["average"] = self.average.shadow
-        offset = self.log.offset if self.log is not None else 0
-        values = {"step": self.step, "metrics_bytes": offset, "players": players}
-        return Checkpoint(groups, values)
+        values = {
+            "step": self.step,
+            "best": self.best,
+            "metrics_bytes": self.log.offset if self.log is not None else 0,
+            "players": players,
+        }
+        # Copies, since training goes on while they are written.
+        copies = {g: {k: copied(v) for k, v in ts.items()} for g, ts in groups.items()}
+        return Checkpoint(copies, values)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up training where `checkpoint` was made."""
         self.step = int(checkpoint.values["step"])
+        self.best = checkpoint.values["best"]
         self.model.load_state_dict(dict(checkpoint.groups["weights"]))
         optim = checkpoint.groups["optim"]
         for i, (state, values) in enumerate(
@@ -318,3 +350,14 @@ def model_layout(model: Model) -> torch.memory_format:
     """Channels last for convolutions, which vector units and tensor cores prefer."""
     convolves = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules())
     return torch.channels_last if convolves else torch.contiguous_format
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A contiguous copy in host memory that shares nothing with the original."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch's CPU allocator complains by a plain RuntimeError."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)

@@ -17,7 +17,7 @@ from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
-from gentool.files import explained, write_json
+from gentool.files import explained, sweep, write_json
 from gentool.model import Model, Prepares
 from gentool.plugins import Plugin
 from gentool.render.card import write_card
@@ -30,7 +30,7 @@ from gentool.train.distributed import World
 from gentool.train.lock import locked
 from gentool.train.loop import Trainer
 from gentool.train.settings import TrainSettings
-from gentool.train.state import load_newest
+from gentool.train.state import load_newest, stored
 from gentool.train.stopping import Stopped
 from gentool.version import __version__
 
@@ -82,9 +82,7 @@ def start(job: Job, out: Path | None) -> Run:
         job = dataclasses.replace(job, settings=epochs)
     world, dataset = set_out(job)
     try:
-        model = build_model(job.spec, job.config, dataset.spec)
-        if isinstance(model, Prepares):
-            model.prepare(some_examples(dataset.train, PREPARE_WITH))
+        model = prepared(build_model(job.spec, job.config, dataset.spec), dataset)
         run = Run(Path(os.devnull))  # of a process that writes nothing
         if world.leads:
             run = runs.create(out, job.plugin.name, dataset.name)
@@ -108,9 +106,10 @@ def go_on(run: Run, changes: Mapping[str, Any]) -> Run:
                 f"the data {printable(job.data_options.data)!r} is not what the run {run.path} was "
                 "trained on; put the old data back, or start a new run"
             )
-        model = build_model(job.spec, job.config, dataset.spec)
+        model = prepared(build_model(job.spec, job.config, dataset.spec), dataset)
         trainer = make_trainer(job, model, dataset, run, world)
-        trainer.restore(load_newest(run.state))
+        if stored(run.state):  # else it was stopped before its first: it starts once more
+            trainer.restore(load_newest(run.state))
         if world.leads:
             compare_environment(saved.get("environment", {}), environment(world.device))
             if trainer.step >= trainer.total:
@@ -159,6 +158,13 @@ def set_out(job: Job) -> tuple[World, Dataset]:
     return world, dataset
 
 
+def prepared(model: Model, dataset: Dataset) -> Model:
+    """Let the model look at training data, where it wants to."""
+    if isinstance(model, Prepares):
+        model.prepare(some_examples(dataset.train, PREPARE_WITH))
+    return model
+
+
 def make_trainer(job: Job, model: Model, dataset: Dataset, run: Run, world: World) -> Trainer:
     """Put everything together; other processes than the first draw other dropout masks."""
     if not world.leads:
@@ -174,6 +180,7 @@ def finish(trainer: Trainer) -> None:
         return
     run = trainer.run
     with locked(run.path):
+        sweep(run.path)
         try:
             trainer.fit()
         except Stopped as reason:

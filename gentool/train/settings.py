@@ -48,6 +48,10 @@ class TrainSettings:
     ] = 500
     sample_every: Annotated[int, Option("epochs between sample pictures; 0: never", min=0)] = 1
     save_every: Annotated[int, Option("epochs between checkpoints", min=1)] = 1
+    best: Annotated[
+        str | None,
+        Option("test scalar by which best.safetensors is kept, lowest wins; default: the model's"),
+    ] = None
     keep: Annotated[int, Option("newest checkpoints to keep", min=1)] = 2
     max_time: Annotated[
         str | None, Option("save and stop after this long, e.g. 90s, 30m or 2h")

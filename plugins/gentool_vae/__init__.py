@@ -70,5 +70,6 @@ def gentool_model() -> ModelSpec:
         config=VAEConfig,
         factory="gentool_vae.model:VAE",
         capabilities=frozenset({"sample", "reconstruct", "likelihood"}),
+        best="neg_elbo",
         paper="Kingma & Welling 2014, arXiv:1312.6114; IWAE: Burda et al. 2016, arXiv:1509.00519",
     )

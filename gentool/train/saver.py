@@ -1,0 +1,57 @@
+"""Writing checkpoints while training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from torch import Tensor
+
+from gentool.errors import UserError, printable
+from gentool.files import explained
+from gentool.runs import Run
+from gentool.train.state import Checkpoint, save
+from gentool.weights import Header, save_model
+
+
+class Saver:
+    """Saves one checkpoint at a time in a thread; what goes wrong there is raised at the next."""
+
+    def __init__(self, run: Run, header: Header, keep: int) -> None:
+        self.run, self.header, self.keep = run, header, keep
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
+        self._pending: Future[None] | None = None
+
+    def save(self, step: int, checkpoint: Checkpoint, model: str, best: bool) -> None:
+        """Write a checkpoint, and from it the model file that samples.
+
+        Args:
+            checkpoint: tensors that training will not touch again.
+            model: the group of the checkpoint that the model file holds.
+            best: also keep the model file as the best so far.
+        """
+        self.wait()
+        self._pending = self._thread.submit(self._save, step, checkpoint, model, best)
+
+    def wait(self) -> None:
+        """Return when everything is on disk; raises UserError where it could not be written."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def close(self) -> None:
+        """Finish, quietly: a failure was either raised already or is beside the point."""
+        self._thread.shutdown(wait=True)
+
+    def _save(self, step: int, checkpoint: Checkpoint, model: str, best: bool) -> None:
+        if not self.run.path.is_dir():
+            raise UserError(
+                f"the run's folder {printable(str(self.run.path))} is gone, so nothing can be "
+                "saved; put it back, or train again"
+            )
+        weights: Mapping[str, Tensor] = checkpoint.groups[model]
+        save(self.run.state, step, checkpoint, self.keep)
+        with explained("the model", self.run.model):
+            save_model(self.run.model, weights, self.header)
+            if best:
+                save_model(self.run.best, weights, self.header)
