@@ -178,6 +178,11 @@ def check_spec(plugin: Plugin, spec: object) -> None:
     if not isinstance(spec, ModelSpec):
         raise SpecError(f"gentool_model returned {type(spec).__name__}, not a ModelSpec")
     check_version(plugin, spec.api_version)
+    check_spec_fields(spec)
+
+
+def check_spec_fields(spec: ModelSpec) -> None:
+    """Hold a spec's options to those of ``gentool train``; raises SpecError."""
     from gentool.train.settings import core_fields
 
     ours = core_fields()
