@@ -62,11 +62,16 @@ def processes(subject: Subject) -> None:
     under torchrun.
     """
     meeting = Meeting()
+    # Built one after the other: threads share the generator that initial weights come from.
+    trainers = [
+        replace(subject, folder=subject.folder / f"process-{rank}").trainer(
+            "run", 20, meeting.world(rank)
+        )
+        for rank in range(2)
+    ]
 
-    def train(rank: int) -> dict[str, Tensor]:
+    def train(trainer: Trainer) -> dict[str, Tensor]:
         try:
-            mine = replace(subject, folder=subject.folder / f"process-{rank}")
-            trainer = mine.trainer("run", 20, meeting.world(rank))
             for _ in range(trainer.players[0].player.steps + 1):
                 trainer.take_step()
             return {k: v.clone() for k, v in trainer.model.state_dict().items()}
@@ -75,7 +80,7 @@ def processes(subject: Subject) -> None:
             raise
 
     with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(train, rank) for rank in range(2)]
+        running = [pool.submit(train, trainer) for trainer in trainers]
     errors = [e for f in running if (e := f.exception()) is not None]
     # The one that broke the meeting says why; the other only that it was broken.
     for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
