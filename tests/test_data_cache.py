@@ -5,7 +5,7 @@ import io
 import json
 import os
 import shutil
-import time
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,13 @@ def folder(tmp_path) -> Path:
         image = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         image.save(place / "ab"[k % 2] / f"{k}.png")
     return place
+
+
+def sealed(facts: dict) -> str:
+    """What `Draft.commit` writes for these facts, the checksum made anew."""
+    facts.pop("check")
+    facts = json.loads(json.dumps(facts))
+    return json.dumps({**facts, "check": cache.digest(facts)})
 
 
 def entries(home: Path) -> list[Path]:
@@ -100,7 +107,7 @@ def test_a_damaged_entry_is_rebuilt(folder, home, decodes, damage):
         np.save(train, np.zeros((30, 3, 8, 8)))
         facts = json.loads(meta.read_text())
         facts["files"]["train.npy"] = cache._check(train)
-        meta.write_text(json.dumps(facts))
+        meta.write_text(sealed(facts))
     again = load(DataOptions(data=str(folder)))
     assert len(decodes) == 2 and np.array_equal(again.train.x, pixels)
     load(DataOptions(data=str(folder)))
@@ -125,7 +132,7 @@ def test_an_array_file_with_objects_is_never_unpickled(folder, home):
     np.save(entry / "train.npy", np.array([{"a": 1}] * 30), allow_pickle=True)
     facts = json.loads((entry / "meta.json").read_text())
     facts["files"]["train.npy"] = cache._check(entry / "train.npy")
-    (entry / "meta.json").write_text(json.dumps(facts))
+    (entry / "meta.json").write_text(sealed(facts))
     assert load(DataOptions(data=str(folder))).train.x.dtype == np.uint8
 
 
@@ -136,20 +143,31 @@ def test_a_read_only_cache_by_permission(folder, tmp_path):
     assert len(load(DataOptions(data=str(folder), cache=str(place))).train) == 27
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path):
+def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path, monkeypatch):
+    (tmp_path / "aside").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "aside"))
     (tmp_path / "file").write_text("not a folder")
     for _ in range(2):
         data = load(DataOptions(data=str(folder), cache=str(tmp_path / "file" / "below")))
         assert len(data.train) == 27 and "decoded anew" in data.report.notes[0]
         glyphs = load(DataOptions(data="glyphs:20", cache=str(tmp_path / "file")))
         assert len(glyphs.train) == 20
-    import tempfile
+    assert not list((tmp_path / "aside").iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="neither the cache folder"):
+        load(DataOptions(data=str(folder), cache=str(tmp_path / "file")))
 
-    assert not [
-        p
-        for p in Path(tempfile.gettempdir()).glob("gentool-*")
-        if p.stat().st_mtime > time.time() - 5
-    ]
+
+def test_a_cache_that_vanishes_is_one_sentence(folder, home, monkeypatch):
+    whole = pool.decode_all
+
+    def vanish(*arguments):
+        shutil.rmtree(home)
+        return whole(*arguments)
+
+    monkeypatch.setattr(pool, "decode_all", vanish)
+    with pytest.raises(UserError, match="cannot be kept"):
+        load(DataOptions(data=str(folder)))
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(folder, home, monkeypatch):

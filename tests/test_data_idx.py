@@ -74,7 +74,7 @@ def test_a_folder_without_test_files_is_split(tmp_path):
 
 def test_a_header_that_promises_more_than_the_file_holds(tmp_path):
     few = np.zeros((2, 28, 28), np.uint8)
-    for claimed in ((3, 28, 28), (2**20, 28, 28), (2**32 - 1,) * 3, (2**31, 2, 2)):
+    for claimed in ((3, 28, 28), (2**17, 28, 28), (2**32 - 1,) * 3, (2**31, 2, 2)):
         tracemalloc.start()
         message = refused(folder(tmp_path, idx_bytes(few, claimed)))
         peak = tracemalloc.get_traced_memory()[1]
@@ -90,6 +90,16 @@ def test_a_gzip_bomb_is_read_no_further_than_its_header_says(tmp_path):
     tracemalloc.start()
     assert "more bytes than its header says" in refused(folder(tmp_path, bomb))
     assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+def test_a_gzip_bomb_with_an_honest_header(tmp_path):
+    bomb = gzip.compress(
+        idx_bytes(np.zeros((1, 1, 1), np.uint8), (1000, 1000, 1000)) + bytes(10**7)
+    )
+    tracemalloc.start()
+    assert "made to do harm" in refused(folder(tmp_path, bomb))
+    assert tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
 
 

@@ -400,11 +400,13 @@ def test_links_and_pipes(tmp_path):
     place = Path(make_folder(tmp_path / "s", files))
     (place / "a" / "loop").symlink_to(place)  # would never end
     (place / "a" / "gone.png").symlink_to(tmp_path / "nowhere")
+    (place / "b" / "self.png").symlink_to(place / "b" / "self.png")
     os.mkfifo(place / "a" / "pipe.png")  # would block
     data = load(DataOptions(data=str(place), on_bad_file="skip"))
     assert len(data.train) + len(data.test) == 10
     reasons = {bad.name: bad.reason for bad in data.report.broken}
     assert "No such file" in reasons["a/gone.png"]
+    assert "cannot be read" in reasons["b/self.png"]
     assert "no regular file" in reasons["a/pipe.png"]
 
 

@@ -238,6 +238,19 @@ def test_another_package_can_add_a_source(monkeypatch):
         registry.register(mine)
 
 
+def test_a_source_that_breaks_its_promise_is_told_so(monkeypatch):
+    monkeypatch.setattr(registry, "_SOURCES", list(registry._SOURCES))
+    registry.register(SourceInfo("bad", "built-in", "help", f"{__name__}:load_bad"))
+    with pytest.raises(TypeError, match="'bad' gave float64"):
+        load(DataOptions(data="bad"))
+
+
+def load_bad(request):
+    from gentool.data.dataset import Loaded, Split
+
+    return Loaded(Split(np.zeros((3, 2))), None)
+
+
 def load_mine(request):
     from gentool.data.dataset import Loaded, Split
 

@@ -53,8 +53,8 @@ def stamp(path: Path) -> list[Any]:
 
 
 def digest(value: Any) -> str:
-    """A hash of any JSON value, for long lists in a key."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+    """A hash of any JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def through(options: DataOptions, key: dict[str, Any], make: Callable[[], Loaded]) -> Loaded:
@@ -76,7 +76,7 @@ def look_up(options: DataOptions, key: dict[str, Any]) -> Loaded | None:
     folder = options.cache_folder() / "decoded" / name
     try:
         meta = json.loads((folder / _META).read_text("ascii"))
-        if meta["format"] != FORMAT or meta["key"] != name:
+        if meta.pop("check") != digest(meta) or (meta["format"], meta["key"]) != (FORMAT, name):
             return None
         if any(_check(folder / file) != tuple(seen) for file, seen in meta["files"].items()):
             return None
@@ -104,7 +104,7 @@ class Draft:
             self.folder = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
             self.kept = True
         except OSError as error:
-            self.folder = Path(tempfile.mkdtemp(prefix="gentool-"))
+            self.folder = _temporary()
             self.kept = False
             shown = printable(str(self.home))
             why = f"the cache folder {shown} cannot be written ({error.strerror})"
@@ -120,10 +120,16 @@ class Draft:
         trace: TracebackType | None,
     ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = printable(str(self.folder.parent))
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(
-                f"there is no room left in {printable(str(self.folder.parent))} for the decoded "
-                "data; free some space, give --cache a folder on another disk, or a smaller --size"
+                f"there is no room left in {where} for the decoded data; free some space, give "
+                "--cache a folder on another disk, or a smaller --size"
+            ) from error
+        if isinstance(error, OSError):
+            raise UserError(
+                f"decoded data cannot be kept in {where}: {error.strerror or error}; give --cache "
+                "another folder"
             ) from error
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.memmap:
@@ -159,7 +165,7 @@ class Draft:
     def describe(self, made: Loaded) -> Loaded:
         """`made` with its content hash and this draft's notes."""
         report = replace(made.report, notes=made.report.notes + self.notes)
-        return replace(made, content=_content(made), report=report)
+        return replace(made, content=content(made), report=report)
 
     def commit(self, made: Loaded) -> Loaded:
         """Put the entry in place and return it mapped read-only.
@@ -184,7 +190,8 @@ class Draft:
             "content": made.content,
             "shuffled": made.shuffled,
         }
-        (self.folder / _META).write_text(json.dumps(meta), "ascii")
+        sealed = {**meta, "check": digest(json.loads(json.dumps(meta)))}
+        (self.folder / _META).write_text(json.dumps(sealed), "ascii")
         _sync(self.folder / _META)
         if not self.kept:
             return _mapped(self.folder, meta)  # a mapping outlives its file's name
@@ -206,14 +213,23 @@ class Draft:
         return final
 
 
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="gentool-"))
+    except OSError as error:
+        raise UserError(
+            "neither the cache folder nor the system's temporary folder can be written; give "
+            "--cache another folder"
+        ) from error
+
+
 def _splits(loaded: Loaded) -> list[tuple[str, Split]]:
     both = [("train", loaded.train), ("test", loaded.test)]
     return [(name, split) for name, split in both if split is not None]
 
 
 def _hash(key: dict[str, Any]) -> str:
-    text = json.dumps({**key, "format": FORMAT}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return digest({**key, "format": FORMAT})[:32]
 
 
 def _mapped(folder: Path, meta: dict[str, Any]) -> Loaded:
@@ -248,7 +264,8 @@ def _check(path: Path) -> tuple[int, int]:
     return size, crc
 
 
-def _content(loaded: Loaded) -> str:
+def content(loaded: Loaded) -> str:
+    """A hash of the arrays, labels and names of classes: equal data, equal hash."""
     found = hashlib.sha256()
     for name, split in _splits(loaded):
         found.update(f"{name} {split.x.shape} {split.x.dtype.str}".encode())

@@ -19,6 +19,7 @@ from gentool.errors import UserError
 
 SIDE = 28
 DEFAULT_COUNT = 20_000
+MAX_COUNT = 1_000_000
 CLASSES = tuple("0123456789")
 
 _MASTER = 112  # side of the drawing that is mapped, four times the result's
@@ -31,6 +32,8 @@ _VERSION = 1  # to be raised when the drawing changes, so that old cache entries
 def load(request: Request) -> Loaded:
     """`count` training examples (default 20,000) and a tenth as many test examples."""
     n = request.count or DEFAULT_COUNT
+    if n > MAX_COUNT:
+        raise UserError(f"glyphs draws up to {MAX_COUNT:,} training images, not {n:,}")
     counts = (n, max(n // 10, 1))
     key = {
         "source": "glyphs",

@@ -22,6 +22,8 @@ from gentool.errors import UserError, printable
 MAX_BYTES = 8 * 2**30
 """The largest array that is read from one file."""
 
+_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 256 * 2**20, 100  # MNIST deflates to a fifth
+
 _CHUNK = 4 * 2**20
 _NAMES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -78,6 +80,11 @@ def read(path: Path, rank: int, progress: Progress = lambda what, done, total: N
                 raise UserError(
                     f"{shown}: the header asks for {total:,} bytes, more than the {MAX_BYTES:,} "
                     "that gentool reads"
+                )
+            if total > max(_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO * path.stat().st_size):
+                raise UserError(
+                    f"{shown}: the header asks for {total:,} bytes, but the file has only "
+                    f"{path.stat().st_size:,}; it is damaged or made to do harm, and is not read"
                 )
             data = bytearray()
             while len(data) < total and (chunk := file.read(min(_CHUNK, total - len(data)))):

@@ -57,7 +57,7 @@ def walk(root: str) -> tuple[Listing, list[object]]:
             if one.name.startswith(".") or one.name == "__MACOSX":
                 continue
             name = f"{below}/{one.name}" if below else one.name
-            if one.is_dir():
+            if _is_folder(one):
                 folders.append(name)
             elif not _is_image(one.name):
                 ignored += 1
@@ -68,6 +68,13 @@ def walk(root: str) -> tuple[Listing, list[object]]:
         if len(entries) > MAX_FILES:
             raise UserError(f"{printable(root)} holds more than {MAX_FILES:,} images")
     return Listing(entries, ignored), stamps
+
+
+def _is_folder(found: os.DirEntry[str]) -> bool:
+    try:
+        return found.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _entry(name: str, found: os.DirEntry[str]) -> Entry:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gentool.data.cache import content
 from gentool.data.dataset import Dataset, Loaded, Progress, Split
 from gentool.data.options import DataOptions
 from gentool.data.order import fixed_order, held_out
@@ -26,11 +27,11 @@ def load(options: DataOptions, progress: Progress) -> Dataset:
     if options.limit is not None and options.limit < 1:
         raise UserError(f"--limit {options.limit} leaves no training example; give 1 or more")
     options.height_width()  # a --size that is none is refused before any work
-    found = as_asked(run(resolve(options.data, options, progress)), options, progress)
+    found = _found(options, progress)
     other = None
     if options.test_data is not None:
         asked = _asked_like(found, options)
-        other = as_asked(run(resolve(options.test_data, asked, progress)), asked, progress)
+        other = _found(asked, progress)
     train, test = _splits(found, other, options)
     if options.limit is not None and options.limit < len(train):
         train = _pick(train, options.limit, found.shuffled)
@@ -38,6 +39,23 @@ def load(options: DataOptions, progress: Progress) -> Dataset:
     facts = [found.content, other and other.content, len(train), len(test), found.shuffled]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return Dataset(short_name(options.data), train, test, spec, found.report, fingerprint)
+
+
+def _found(options: DataOptions, progress: Progress) -> Loaded:
+    """What the source of ``--data`` gives, held to what `Split` promises, and reshaped."""
+    request = resolve(options.data, options, progress)
+    loaded = run(request)
+    for split in (loaded.train, loaded.test):
+        if split is None:
+            continue
+        if (split.x.ndim, split.x.dtype) not in ((4, np.uint8), (2, np.float32)) or not len(split):
+            raise TypeError(
+                f"the data source {request.source.name!r} gave {split.x.dtype} {split.x.shape}, "
+                "neither uint8 (N, C, H, W) nor float32 (N, D)"
+            )
+    if not loaded.content:
+        loaded = replace(loaded, content=content(loaded))
+    return as_asked(loaded, options, progress)
 
 
 def short_name(text: str) -> str:
@@ -92,13 +110,11 @@ def _rows(split: Split, rows: slice | np.ndarray) -> Split:
 
 
 def _asked_like(found: Loaded, options: DataOptions) -> DataOptions:
-    """Read the test data as the training data turned out: same channels, same size if resized."""
+    """The options for the test data: read with the channels that the training data turned out
+    to have."""
+    asked = replace(options, data=options.test_data or "")
     shape = found.train.x.shape[1:]
-    if len(shape) != 3:
-        return options
-    return replace(
-        options, data=options.test_data or "", channels="grey" if shape[0] == 1 else "rgb"
-    )
+    return replace(asked, channels="grey" if shape[0] == 1 else "rgb") if len(shape) == 3 else asked
 
 
 def _spec(found: Loaded, train: Split) -> DataSpec:

@@ -19,8 +19,10 @@ from gentool.errors import UserError, printable
 
 CHUNK_BYTES = 8 * 2**20
 MAX_MEMBERS = 1_000
+MAX_EXAMPLES = 20_000_000
+MAX_EXAMPLE_BYTES = 256 * 2**20
 
-_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 2 * 2**30, 200
+_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 256 * 2**20, 200
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ def _look(path: Path, member: str, size: int) -> ArrayFile:
         raise UserError(
             f"{array.shown} promises {needed:,} bytes of data, but holds {left:,}; it is cut short "
             "or damaged"
+        )
+    if shape and (shape[0] > MAX_EXAMPLES or needed > shape[0] * MAX_EXAMPLE_BYTES):
+        raise UserError(
+            f"{array.shown} has the shape {shape}: more than {MAX_EXAMPLES:,} examples, or more "
+            f"than {MAX_EXAMPLE_BYTES >> 20} MB in one"
         )
     return ArrayFile(path, member, shape, dtype)
 

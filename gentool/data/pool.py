@@ -22,6 +22,7 @@ SMALL = 1_000
 SMALL_BYTES = 8 * 2**20
 
 _BATCH, _BATCH_BYTES = 256, 4 * 2**20
+_MOST_PROCESSES = 32
 
 
 @dataclass
@@ -217,5 +218,5 @@ def _batched(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+    return min(os.cpu_count() or 1, _MOST_PROCESSES)

@@ -188,8 +188,12 @@ def resolve(text: str, options: DataOptions, progress: Progress) -> Request:
             f"{nearest(name, known)} (`gentool data list` shows the sources)"
         )
     for source in _SOURCES:
-        if source.kind == "path" and imported(source.accepts)(path):
-            return Request(source, options, path=path, progress=progress)
+        try:
+            if source.kind == "path" and imported(source.accepts)(path):
+                return Request(source, options, path=path, progress=progress)
+        except OSError as error:
+            shown = printable(str(path))
+            raise UserError(f"{shown} cannot be read: {error.strerror or error}") from error
     raise UserError(
         f"{printable(str(path))} is no data that gentool can read; it reads folders and zips of "
         "images, .npz and .npy files, and IDX folders"
@@ -204,7 +208,11 @@ def imported(target: str) -> Callable[..., Any]:
 
 def run(request: Request) -> Loaded:
     """Call the source's loader."""
-    return imported(request.source.loader)(request)
+    try:
+        return imported(request.source.loader)(request)
+    except OSError as error:  # a file that vanished, or that may not be read
+        what = printable(str(error.filename or request.path or request.source.name))
+        raise UserError(f"{what} cannot be read: {error.strerror or error}") from error
 
 
 def _count(text: str, count: str) -> int:

@@ -136,10 +136,10 @@ def read(where: str | Member, archive: int = -1) -> bytes:
 
 def _read_path(path: str) -> bytes:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (a third faster than Path.open)
-        data = file.read(MAX_FILE_BYTES + 1) or b""
-    if len(data) > MAX_FILE_BYTES:
-        raise BadImageError(f"is larger than the {MAX_FILE_BYTES >> 20} MB allowed")
-    return data
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise BadImageError(f"is larger than the {MAX_FILE_BYTES >> 20} MB allowed")
+        return file.read(size) or b""
 
 
 def _read_member(member: Member, archive: int) -> bytes:
