@@ -170,6 +170,8 @@ class Trainer:
             for other in others:
                 for _ in range(other.player.steps):
                     self._move(other, draw)
+        # Of all players: a generator's batch statistics change in the critic's turn too.
+        self.world.average_buffers(self.model)
         if self.average is not None:
             self.average.update()
 
@@ -285,14 +287,12 @@ class Trainer:
 
     def save(self, best: bool = False) -> None:
         """Have a checkpoint written, and from it the model file that samples."""
-        checkpoint = self.snapshot()
-        if self.log is None:
-            return
-        self.log.sync()
-        model = "weights" if self.average is None else "average"
-        self.saver.save(self.step, checkpoint, model, best)
+        checkpoint = self.snapshot(best)
+        if self.log is not None:
+            self.log.sync()
+            self.saver.save(checkpoint)
 
-    def snapshot(self) -> Checkpoint:
+    def snapshot(self, best: bool = False) -> Checkpoint:
         """Everything that the rest of training depends on; every process takes part."""
         generators = {"rng/cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
@@ -315,6 +315,7 @@ class Trainer:
         values = {
             "step": self.step,
             "best": self.best,
+            "is_best": best,
             "metrics_bytes": self.log.offset if self.log is not None else 0,
             "players": players,
         }
@@ -344,6 +345,7 @@ class Trainer:
             torch.cuda.set_rng_state(optim[f"rng/cuda/{rank}"], self.device)
         if self.world.leads:
             self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
+            self.saver.derive(checkpoint)
 
 
 def model_layout(model: Model) -> torch.memory_format:

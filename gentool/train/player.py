@@ -126,7 +126,6 @@ class PlayerState:
         if self.player.after_step is not None:
             with torch.no_grad():
                 self.player.after_step()
-        self.world.average_buffers(self.player.module)
         self.updates.add_(1)
 
     def _backward(self, draw: Draw) -> None:
