@@ -98,6 +98,6 @@ def _listener(name: str) -> plugins.Plugin:
         if name in (plugin.name, plugin.full_name):
             return plugin
     raise UserError(
-        f"--log {printable(name)!r} is no installed plugin{nearest(name, [p.name for p in found])}; "
-        "`gentool plugins list` shows them"
+        f"--log {printable(name)!r} is no installed plugin"
+        f"{nearest(name, [p.name for p in found])}; `gentool plugins list` shows them"
     )

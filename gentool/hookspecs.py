@@ -75,7 +75,7 @@ def gentool_run_logged(run: Run, row: Mapping[str, Any]) -> None:
 
 @hookspec
 def gentool_run_epoch_ended(run: Run, epoch: int, step: int) -> None:
-    """An epoch ended; its rows are logged, its picture and checkpoint written."""
+    """An epoch ended; its rows are logged and its picture, where one was due, is drawn."""
 
 
 @hookspec

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError
 from gentool.files import explained
+from gentool.hooks import Events
 from gentool.model import Evaluates, Model, Step
 from gentool.noise import Noise
 from gentool.runs import Run
@@ -81,6 +82,7 @@ class Trainer:
         self.pictures = Pictures(model, dataset, run, settings.seed, device)
         self.watchdog = Watchdog(model, dataset, settings.seed, device)
         self.log: MetricsLog | None = None
+        self.events = Events()
         self.saver = Saver(run, header, settings.keep)
         self.best_by = settings.best or spec.best
         self.best: float | None = None
@@ -198,6 +200,7 @@ class Trainer:
             self.best = score
         if self.epoch % self.settings.save_every == 0 or last or improved:
             self.save(best=improved)
+        self.events.epoch_ended(self.run, self.epoch, self.step)
         display.begin_epoch(self.step)
 
     def _report(self, rows: dict[str, dict[str, float]], rate: float, display: Display) -> None:
@@ -283,7 +286,9 @@ class Trainer:
     def _write_row(self, split: str, scalars: dict[str, Any]) -> None:
         if self.log is None:  # not the process that writes
             return
-        self.log.write({"epoch": self.epoch, "step": self.step, "split": split, **scalars})
+        row = {"epoch": self.epoch, "step": self.step, "split": split, **scalars}
+        self.log.write(row)
+        self.events.logged(self.run, row)
 
     def save(self, best: bool = False) -> None:
         """Have a checkpoint written, and from it the model file that samples."""

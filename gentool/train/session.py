@@ -18,6 +18,7 @@ from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
 from gentool.files import explained, sweep, write_json
+from gentool.hooks import Events
 from gentool.model import Model, Prepares
 from gentool.plugins import Plugin
 from gentool.render.card import write_card
@@ -150,6 +151,7 @@ def read_job(run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> 
 
 def set_out(job: Job) -> tuple[World, Dataset]:
     """Set the process up and load the data, before anything is written."""
+    Events(job.settings.log or ())  # an unknown logger is told of now
     world = distributed.join(pick_device(job.settings.device))
     set_up(job.settings.threads, job.settings.deterministic, job.settings.seed)
     with world.leader_first(), loading_bar() as progress:
@@ -169,8 +171,11 @@ def make_trainer(job: Job, model: Model, dataset: Dataset, run: Run, world: Worl
     """Put everything together; other processes than the first draw other dropout masks."""
     if not world.leads:
         torch.manual_seed(job.settings.seed + world.rank)
-    header = job.header(dataset.spec)
-    return Trainer(model.to(world.device), header, job.spec, dataset, job.settings, run, world)
+    model, header = model.to(world.device), job.header(dataset.spec)
+    trainer = Trainer(model, header, job.spec, dataset, job.settings, run, world)
+    if world.leads:
+        trainer.events = Events(job.settings.log or ())
+    return trainer
 
 
 def finish(trainer: Trainer) -> None:
@@ -181,12 +186,18 @@ def finish(trainer: Trainer) -> None:
     run = trainer.run
     with locked(run.path):
         sweep(run.path)
+        trainer.events.started(run)
         try:
             trainer.fit()
         except Stopped as reason:
             summarise(trainer)
+            trainer.events.failed(run, reason)
             raise Stopped(f"{reason}; go on with: gentool resume {run.path}", reason.code) from None
+        except BaseException as error:
+            trainer.events.failed(run, error)
+            raise
         summarise(trainer)
+        trainer.events.finished(run)
 
 
 def summarise(trainer: Trainer) -> None:

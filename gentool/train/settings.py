@@ -53,6 +53,9 @@ class TrainSettings:
         Option("test scalar by which best.safetensors is kept, lowest wins; default: the model's"),
     ] = None
     keep: Annotated[int, Option("newest checkpoints to keep", min=1)] = 2
+    log: Annotated[
+        tuple[str, ...] | None, Option("plugins that follow the run, such as tensorboard")
+    ] = None
     max_time: Annotated[
         str | None, Option("save and stop after this long, e.g. 90s, 30m or 2h")
     ] = None
