@@ -11,6 +11,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def _check(
     """Hold the graph against torch; returns a sentence, raises UserError where they differ."""
     if find_spec("onnxruntime") is None:
         return f"{path}: not compared with torch; `pip install onnxruntime` lets gentool do that"
-    import onnxruntime
+    onnxruntime = import_module("onnxruntime")  # an optional package, without type hints
 
     session = onnxruntime.InferenceSession(aside, providers=["CPUExecutionProvider"])
     worst = 0.0
