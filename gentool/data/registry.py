@@ -16,6 +16,7 @@ from typing import Any, Literal
 from gentool.data.dataset import Loaded, Progress
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, nearest, printable
+from gentool.hooks import collect
 
 Kind = Literal["built-in", "download", "path"]
 
@@ -32,6 +33,7 @@ class SourceInfo:
         accepts: for kind "path": ``"package.module:function"``, called as function(path: Path)
             on an existing path, says whether the format is this one. The first that accepts wins.
         counted: whether ``name:N`` asks for N training examples.
+        argument: what ``name:…`` may hold, in a word such as ``FOLDER``; empty for nothing.
     """
 
     name: str
@@ -40,6 +42,7 @@ class SourceInfo:
     loader: str
     accepts: str = ""
     counted: bool = False
+    argument: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Request:
         options: all data options.
         path: for kind "path": the file or folder, which exists.
         count: N of ``name:N``.
+        argument: the text of ``name:…``, for a source that takes one.
         progress: to be called now and then during long work.
     """
 
@@ -58,6 +62,7 @@ class Request:
     options: DataOptions
     path: Path = Path()
     count: int | None = None
+    argument: str = ""
     progress: Progress = lambda what, done, total: None
 
 
@@ -156,14 +161,16 @@ _SOURCES: list[SourceInfo] = [
 
 
 def sources() -> list[SourceInfo]:
-    """Every source, in the order of the table."""
+    """Every source, in the order of the table, with those of other packages."""
+    collect("gentool_data_sources", register)
     return list(_SOURCES)
 
 
 def register(source: SourceInfo) -> None:
     """Add a source, for packages that bring their own; a taken name raises ValueError.
 
-    A path format is asked before the built-in ones, which accept any folder.
+    A path format is asked before the built-in ones, which accept any folder; but a package that
+    is found through its entry point is imported only for what no other format accepts.
     """
     if any(source.name == known.name for known in _SOURCES):
         raise ValueError(f"a data source named {source.name!r} is registered already")
@@ -175,18 +182,52 @@ def resolve(text: str, options: DataOptions, progress: Progress) -> Request:
 
     A name wins over a path of the same spelling; ``./mnist`` means the path.
     """
-    name, colon, count = text.partition(":")
-    for source in _SOURCES:
-        if source.kind != "path" and source.name == name and (not colon or source.counted):
-            number = _count(text, count) if colon else None
-            return Request(source, options, count=number, progress=progress)
-    path = Path(text).expanduser()
-    if not text or not _exists(path):
-        known = [source.name for source in _SOURCES if source.kind != "path"]
-        raise UserError(
-            f"there is no data source and no file named {printable(text)!r}"
-            f"{nearest(name, known)} (`gentool data list` shows the sources)"
+    name, path = text.partition(":")[0], Path(text).expanduser()
+    exists = bool(text) and _exists(path)
+
+    def find() -> Request | None:
+        found = _named(text, options, progress)
+        return found or (_accepted(path, options, progress) if exists else None)
+
+    if (request := find()) is None:  # then other packages are asked, the one of that name first
+        collect(
+            "gentool_data_sources",
+            register,
+            name,
+            lambda: _named(text, options, progress) is not None,
         )
+        request = find()
+    if request is not None:
+        return request
+    if exists:
+        raise UserError(
+            f"{printable(str(path))} is no data that gentool can read; it reads folders and zips "
+            "of images, .npz and .npy files, and IDX folders"
+        )
+    known = [source.name for source in _SOURCES if source.kind != "path"]
+    raise UserError(
+        f"there is no data source and no file named {printable(text)!r}"
+        f"{nearest(name, known)} (`gentool data list` shows the sources)"
+    )
+
+
+def _named(text: str, options: DataOptions, progress: Progress) -> Request | None:
+    """The request that ``name``, ``name:N`` or ``name:argument`` means, if `name` is known."""
+    name, colon, rest = text.partition(":")
+    for source in _SOURCES:
+        if source.kind == "path" or source.name != name:
+            continue
+        if not colon:
+            return Request(source, options, progress=progress)
+        if source.counted:
+            return Request(source, options, count=_count(text, rest), progress=progress)
+        if source.argument:
+            return Request(source, options, argument=rest, progress=progress)
+    return None
+
+
+def _accepted(path: Path, options: DataOptions, progress: Progress) -> Request | None:
+    """The request of the first format that reads `path`."""
     for source in _SOURCES:
         try:
             if source.kind == "path" and imported(source.accepts)(path):
@@ -194,10 +235,7 @@ def resolve(text: str, options: DataOptions, progress: Progress) -> Request:
         except OSError as error:
             shown = printable(str(path))
             raise UserError(f"{shown} cannot be read: {error.strerror or error}") from error
-    raise UserError(
-        f"{printable(str(path))} is no data that gentool can read; it reads folders and zips of "
-        "images, .npz and .npy files, and IDX folders"
-    )
+    return None
 
 
 def imported(target: str) -> Callable[..., Any]:
