@@ -28,7 +28,7 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Kernels(compile_library(out, cuda=kind == "cuda"), cuda=kind == "cuda")
 
 
-@pytest.mark.parametrize("check", checks.ALL, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("check", (*checks.ALL, checks.bce_subnormal), ids=lambda f: f.__name__)
 def test_kernels(kernels: Kernels, check: Callable[[Kernels], None]) -> None:
     check(kernels)
 

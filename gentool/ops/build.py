@@ -125,7 +125,9 @@ def verify(library: str) -> None:
             ("gradient of mu", got[0], want[0]),
             ("gradient of logvar", got[1], want[1]),
         ]:
-            torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(
+                a, b, rtol=2e-5, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
         print(f"the {device} kernels agree with the reference", file=sys.stderr)
 
 
@@ -136,7 +138,9 @@ def _child(code: str, what: str) -> None:
     # The output is progress, so it goes to stderr, wherever ninja would write it.
     done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=sys.stderr)
     if done.returncode != 0:
-        raise RuntimeError(f"{what} failed with status {done.returncode}; the output above says why")
+        raise RuntimeError(
+            f"{what} failed with status {done.returncode}; the output above says why"
+        )
 
 
 def _cuda_home() -> str | None:

@@ -24,6 +24,11 @@ def probabilities(target: Tensor, dtype: torch.dtype) -> Tensor:
     return target.to(dtype) / 255 if target.dtype == torch.uint8 else target.to(dtype)
 
 
+def per_sample(x: Tensor) -> Tensor:
+    """The sum of each sample: (N, …) to (N,)."""
+    return x.flatten(1).sum(1) if x.dim() > 1 else x
+
+
 def bce_with_logits(logits: Tensor, target: Tensor) -> Tensor:
     """−log p(target) of Bernoulli(σ(logits)), summed over each sample, in nats.
 
@@ -43,18 +48,18 @@ def bce_with_logits(logits: Tensor, target: Tensor) -> Tensor:
     # Not abs(): its derivative at 0 would be 0, and σ(0) − t is wanted. 0·x makes −∞ a NaN.
     size = torch.where(negative, -x, x)
     weight = torch.where(negative, torch.add(t, x, alpha=0.0), 1 - t)
-    return torch.addcmul(F.softplus(-size), size, weight).flatten(1).sum(1)
+    return per_sample(torch.addcmul(F.softplus(-size), size, weight))
 
 
 def bce_with_logits_backward(grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """(σ(x) − t)·grad; grad is (N,), the result is like logits, its memory format too."""
     x = wide(logits)
     t = probabilities(target, x.dtype)
-    per_sample = grad.to(x.dtype).view(-1, *[1] * (logits.dim() - 1))
+    upstream = grad.to(x.dtype).view(-1, *[1] * (logits.dim() - 1))
     out = torch.empty_like(logits)
     if out.dtype == x.dtype:
-        return torch.sigmoid(x, out=out).sub_(t).mul_(per_sample)
-    return out.copy_(torch.sigmoid(x).sub_(t).mul_(per_sample))
+        return torch.sigmoid(x, out=out).sub_(t).mul_(upstream)
+    return out.copy_(torch.sigmoid(x).sub_(t).mul_(upstream))
 
 
 def reparam_kl(mu: Tensor, logvar: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +76,7 @@ def reparam_kl(mu: Tensor, logvar: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]
     """
     m, v = wide(mu), wide(logvar)
     z = torch.addcmul(m, torch.exp(0.5 * v), eps.to(m.dtype))
-    kl = 0.5 * (torch.expm1(v) - v + m * m).flatten(1).sum(1)
+    kl = 0.5 * per_sample(torch.expm1(v) - v + m * m)
     return z.to(mu.dtype), kl
 
 
