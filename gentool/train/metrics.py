@@ -37,7 +37,8 @@ class MetricsLog:
 
     def sync(self) -> None:
         """Make the rows so far survive a power cut."""
-        os.fsync(self._file.fileno())
+        with explained("the metrics", self.path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-
-from torch import Tensor
 
 from gentool.errors import UserError, printable
 from gentool.files import explained
@@ -22,16 +19,10 @@ class Saver:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
         self._pending: Future[None] | None = None
 
-    def save(self, step: int, checkpoint: Checkpoint, model: str, best: bool) -> None:
-        """Write a checkpoint, and from it the model file that samples.
-
-        Args:
-            checkpoint: tensors that training will not touch again.
-            model: the group of the checkpoint that the model file holds.
-            best: also keep the model file as the best so far.
-        """
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, whose tensors training will not touch again, and what follows."""
         self.wait()
-        self._pending = self._thread.submit(self._save, step, checkpoint, model, best)
+        self._pending = self._thread.submit(self._save, checkpoint)
 
     def wait(self) -> None:
         """Return when everything is on disk; raises UserError where it could not be written."""
@@ -43,15 +34,22 @@ class Saver:
         """Finish, quietly: a failure was either raised already or is beside the point."""
         self._thread.shutdown(wait=True)
 
-    def _save(self, step: int, checkpoint: Checkpoint, model: str, best: bool) -> None:
+    def derive(self, checkpoint: Checkpoint) -> None:
+        """Write the model file that samples, and the best one if this is it.
+
+        Also done on resume: a process may die between a checkpoint and what follows from it.
+        """
+        weights = checkpoint.groups.get("average", checkpoint.groups["weights"])
+        with explained("the model", self.run.model):
+            save_model(self.run.model, weights, self.header)
+            if checkpoint.values["is_best"]:
+                save_model(self.run.best, weights, self.header)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
         if not self.run.path.is_dir():
             raise UserError(
                 f"the run's folder {printable(str(self.run.path))} is gone, so nothing can be "
                 "saved; put it back, or train again"
             )
-        weights: Mapping[str, Tensor] = checkpoint.groups[model]
-        save(self.run.state, step, checkpoint, self.keep)
-        with explained("the model", self.run.model):
-            save_model(self.run.model, weights, self.header)
-            if best:
-                save_model(self.run.best, weights, self.header)
+        save(self.run.state, checkpoint.values["step"], checkpoint, self.keep)
+        self.derive(checkpoint)
