@@ -26,10 +26,11 @@ def root() -> Path:
 
 def sources(base: Path, cuda: bool) -> list[Path]:
     """The files to compile."""
-    files = [base / "bindings_module.cpp", base / "bindings_cpu.cpp"]
+    bindings = ("module", "autograd", "cpu", *(("cuda",) if cuda else ()))
+    files = [base / f"bindings_{name}.cpp" for name in bindings]
     files += sorted((base / "cpu").glob("*.cpp"))
     if cuda:
-        files += [base / "bindings_cuda.cpp", *sorted((base / "cuda").glob("*.cu"))]
+        files += sorted((base / "cuda").glob("*.cu"))
     return files
 
 
