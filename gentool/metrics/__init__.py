@@ -1,0 +1,1 @@
+"""What ``gentool evaluate`` computes. `registry` holds the table; one module a family."""

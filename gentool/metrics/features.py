@@ -1,0 +1,255 @@
+"""What images are compared by: raw pixels, a fixed random network, or a small classifier.
+
+Every feature space has a name and a hash of its weights, and both go into the record: numbers
+from different spaces are not comparable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gentool import weights
+from gentool.data.dataset import Dataset
+from gentool.data.stacked import CLASSES
+from gentool.errors import UserError
+from gentool.noise import Noise
+
+BATCH = 500
+DIMS = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    """A map from examples to vectors.
+
+    Attributes:
+        name: ``coordinates``, ``pixels``, ``random`` or ``classifier``.
+        hash: 12 hex digits of the weights; empty where there are none.
+        function: uint8 (n, C, H, W) or float (n, d) → float32 (n, dims).
+        facts: what else is worth recording, such as the classifier's accuracy.
+    """
+
+    name: str
+    hash: str
+    function: Callable[[Tensor], Tensor]
+    facts: dict[str, float] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.cat([self.function(part) for part in x.split(BATCH)])
+
+
+def coordinates() -> Features:
+    """Points as they are."""
+    return Features("coordinates", "", lambda x: x.float())
+
+
+def pixels() -> Features:
+    """Raw pixels in [0, 1]."""
+    return Features("pixels", "", lambda x: x.flatten(1).float() / 255)
+
+
+def random_network(channels: int, height: int, width: int, device: torch.device) -> Features:
+    """64 outputs of a convolutional network with fixed random weights.
+
+    After the random embeddings of Naeem et al. (2020, section 4.2): they know no classes, so they
+    favour none. The weights are drawn by exact arithmetic, the same on every machine.
+    """
+    network = _network(channels, height, width, DIMS).to(device)
+    noise = Noise(0, "random-features", torch.zeros((), dtype=torch.int64), exact=True)
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            shape = tuple(p.shape)
+            if p.ndim > 1:  # He et al. (2015): variance 2 / fan-in
+                fan_in = p[0].numel()
+                p.copy_(noise.normal(name, shape) * (2 / fan_in) ** 0.5)
+            else:
+                p.zero_()
+    return Features("random", weights_hash(network), lambda x: network(_centred(x.to(device))))
+
+
+class Classifier(nn.Module):
+    """A small network that tells the real classes apart; its last hidden layer is the features.
+
+    With `per_channel`, each channel is an image of its own with a class of its own, as in Stacked
+    MNIST; features of the channels are concatenated.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, per_channel: bool = False
+    ) -> None:
+        super().__init__()
+        self.classes, self.per_channel = classes, per_channel
+        channels = 1 if per_channel else shape[0]
+        self.body = _network(channels, *shape[1:], DIMS)
+        self.head = nn.Linear(DIMS, classes)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """uint8 (n, C, H, W) → (n, 64), or (n, 64·C) with `per_channel`."""
+        if not self.per_channel:
+            return F.relu(self.body(_centred(x)))
+        single = x.flatten(0, 1).unsqueeze(1)
+        return F.relu(self.body(_centred(single))).view(len(x), -1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """uint8 (n, C, H, W) → (n, classes), or (n, C, classes) with `per_channel`."""
+        hidden = self.hidden(x)
+        return self.head(hidden.view(len(x), -1, DIMS) if self.per_channel else hidden)
+
+    @torch.no_grad()
+    def labels(self, x: Tensor) -> Tensor:
+        """The most likely class of each image, int64 (n,); digits of a number `per_channel`."""
+        return torch.cat([self._labels(part) for part in x.split(BATCH)])
+
+    def _labels(self, x: Tensor) -> Tensor:
+        best = self.logits(x).argmax(-1)
+        if not self.per_channel:
+            return best
+        place = self.classes ** torch.arange(best.shape[1] - 1, -1, -1, device=best.device)
+        return (best * place).sum(1)
+
+
+Progress = Callable[[str, int, int], None]
+
+EPOCHS, TRAIN_BATCH, LEARNING_RATE, MOST_IMAGES = 3, 128, 1e-3, 60_000
+_VERSION = 1
+
+
+def classifier(
+    dataset: Dataset, cache: Path, device: torch.device, progress: Progress
+) -> tuple[Classifier, Features]:
+    """The classifier of a data set's own labels: trained once, then read from the cache.
+
+    Args:
+        cache: the folder of data that can be made again.
+
+    Raises:
+        UserError: where the data has no labels.
+    """
+    per_channel = stacked(dataset)
+    if dataset.train.labels is None or len(dataset.spec.classes) < 2:
+        raise UserError(
+            f"the features 'classifier' need labels, and {dataset.name} has none; "
+            "use --features random or --features pixels"
+        )
+    classes = len(dataset.spec.classes)
+    if per_channel:
+        classes = round(classes ** (1 / dataset.spec.shape[0]))
+    height, width = dataset.spec.shape[1:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Classifier((dataset.spec.shape[0], height, width), classes, per_channel)
+    path = cache / "classifiers" / f"{dataset.fingerprint}-{_VERSION}.safetensors"
+    if not _read_back(network, path):
+        _train(network, dataset, device, progress)
+        # The cache is a convenience: where it cannot be written, the next run trains again.
+        with contextlib.suppress(OSError):
+            weights.save_tensors(path, network.state_dict())
+    network = network.to(device).eval()
+    accuracy = _accuracy(network, dataset, device)
+    features = Features(
+        "classifier",
+        weights_hash(network),
+        lambda x: network.hidden(x.to(device)),
+        {"accuracy": accuracy},
+    )
+    return network, features
+
+
+def stacked(dataset: Dataset) -> bool:
+    """Whether every channel of an image is a digit of its own, as in Stacked MNIST."""
+    return dataset.spec.kind == "image" and dataset.spec.classes == CLASSES
+
+
+def weights_hash(network: nn.Module) -> str:
+    """12 hex digits of SHA-256 over names and weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _network(channels: int, height: int, width: int, outputs: int) -> nn.Sequential:
+    """Strided 3×3 convolutions until a side is below 8, then one linear layer."""
+    layers: list[nn.Module] = []
+    wide = 32
+    previous = channels
+    while True:
+        layers += [nn.Conv2d(previous, wide, 3, stride=2, padding=1), nn.ReLU()]
+        height, width, previous = (height + 1) // 2, (width + 1) // 2, wide
+        if min(height, width) < 8:
+            break
+        wide = min(2 * wide, 128)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(previous * height * width, outputs))
+
+
+def _centred(x: Tensor) -> Tensor:
+    """uint8 as float in [−1, 1]."""
+    return x.float() / 127.5 - 1
+
+
+def _train(network: Classifier, dataset: Dataset, device: torch.device, progress: Progress) -> None:
+    """Adam for a few epochs over at most 60,000 images, in a fixed order."""
+    x, labels = _examples(network, dataset.train.x, dataset.train.labels)
+    network.to(device).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(0)
+    steps = EPOCHS * -(-len(x) // TRAIN_BATCH)
+    done = 0
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x), generator=generator).split(TRAIN_BATCH):
+            for group in optimizer.param_groups:
+                group["lr"] = LEARNING_RATE * (1 - done / steps)
+            logits = network.logits(x[rows].to(device))
+            loss = F.cross_entropy(logits.flatten(0, -2), labels[rows].to(device).flatten())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            done += 1
+            progress("training the classifier", done, steps)
+
+
+def _examples(network: Classifier, x: object, labels: object) -> tuple[Tensor, Tensor]:
+    """Up to 60,000 images spread over the split, and their classes, by channel where needed."""
+    from gentool.train.batches import as_tensor
+
+    images, numbers = as_tensor(x), as_tensor(labels)  # type: ignore[arg-type]
+    channels = images.shape[1] if network.per_channel else 1
+    step = max(1, -(-len(images) * channels // MOST_IMAGES))
+    images, numbers = images[::step], numbers[::step]
+    if not network.per_channel:
+        return images, numbers
+    place = network.classes ** torch.arange(channels - 1, -1, -1)
+    return images, numbers.unsqueeze(1) // place % network.classes
+
+
+@torch.no_grad()
+def _accuracy(network: Classifier, dataset: Dataset, device: torch.device) -> float:
+    """Share of test images that get their own label; of channels, with `per_channel`."""
+    split = dataset.test if len(dataset.test) and dataset.test.labels is not None else dataset.train
+    x, labels = _examples(network, split.x[:10_000], split.labels[:10_000])  # type: ignore[index]
+    hits = [
+        (network.logits(part.to(device)).argmax(-1).cpu() == wanted).double().flatten()
+        for part, wanted in zip(x.split(BATCH), labels.split(BATCH), strict=True)
+    ]
+    return torch.cat(hits).mean().item()
+
+
+def _read_back(network: nn.Module, path: Path) -> bool:
+    """Load cached weights; a missing, damaged or foreign file is passed over."""
+    if not path.is_file():
+        return False
+    try:
+        network.load_state_dict(weights.read_tensors(path))
+    except (UserError, RuntimeError):
+        return False
+    return True

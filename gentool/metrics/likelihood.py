@@ -1,0 +1,219 @@
+"""What a model with a likelihood says of held-out data: bounds, −log p(x), and its latents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from gentool.data.dataset import Split
+from gentool.model import Batch, Encodes, Evaluates, HasLikelihood, Model, Step
+from gentool.noise import Noise
+
+Progress = Callable[[str, int, int], None]
+
+IMAGES, CHUNK = 20, 100
+"""Examples, and latents of each, that are decoded at a time on the CPU."""
+
+GPU_FACTOR = 5
+ACTIVE = 0.01
+
+
+@runtime_checkable
+class Presents(Protocol):
+    """A model that changes an example at random before it looks, as dynamic binarisation does.
+
+    −log p(x) is that of one fixed x, so the change is drawn once, before the latents are.
+    """
+
+    def presented(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
+        """What the encoder sees and what the decoder is held to, both as in `Batch.x`.
+
+        Presenting again what was presented changes nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Importance-sampled estimates, one an example, float64 (N,) in nats.
+
+    Attributes:
+        nll: −log p̂_k(x), whose expectation is at least −log p(x).
+        bound: the mean of −log w, an estimate of the negative ELBO.
+        effective: (Σw)² / Σw², the effective number of latents, from 1 to k.
+    """
+
+    nll: Tensor
+    bound: Tensor
+    effective: Tensor
+
+
+def importance_weighted(
+    model: HasLikelihood,
+    batches: Callable[[], Iterator[Batch]],
+    k: int,
+    *,
+    seed: int,
+    device: torch.device,
+    chunk: int = CHUNK,
+    progress: Progress = lambda what, done, total: None,
+) -> Estimates:
+    """−log p̂_k(x) = −log (1/k) Σ_i p(x, z_i) / q(z_i|x)  (Burda et al. 2016, eq. 8).
+
+    The latents come in chunks and only running sums are kept, so memory does not depend on k. Up
+    to one chunk it is the formula as it stands; beyond, it equals it up to rounding.
+
+    Args:
+        batches: makes an iterator over the examples; they count in `progress`.
+        k: latents an example.
+        chunk: latents drawn at a time; each chunk has random streams of its own.
+    """
+    parts = []
+    sizes = [min(chunk, k - start) for start in range(0, k, chunk)]
+    total = sum(1 for _ in batches()) * len(sizes)
+    for number, batch in enumerate(batches()):
+        step = torch.tensor(number, device=device)
+        batch = _fixed(model, batch, Noise(seed, "likelihood/x", step, device))
+        n = len(batch.x)
+        sums = torch.full((2, n), -math.inf, dtype=torch.float64, device=device)
+        linear = torch.zeros(n, dtype=torch.float64, device=device)
+        for i, size in enumerate(sizes):
+            noise = Noise(seed, f"likelihood/{i}", step, device)
+            log_w = model.log_weights(batch, size, noise).double()
+            new = torch.stack([log_w.logsumexp(0), (2 * log_w).logsumexp(0)])
+            sums = torch.logaddexp(sums, new)
+            linear += log_w.sum(0)
+            progress("weighing latents", number * len(sizes) + i + 1, total)
+        parts.append(torch.stack([math.log(k) - sums[0], -linear / k, 2 * sums[0] - sums[1]]))
+    nll, bound, log_effective = torch.cat(parts, 1).cpu()
+    return Estimates(nll, bound, log_effective.exp())
+
+
+def _fixed(model: object, batch: Batch, noise: Noise) -> Batch:
+    """The batch as the model would present it to itself, once and for all."""
+    if not isinstance(model, Presents):
+        return batch
+    x, _ = model.presented(batch, noise)
+    return batch if x is batch.x else Batch(x, batch.labels)
+
+
+def examples(
+    split: Split, n: int, device: torch.device, *, size: int, dequantised: int | None = None
+) -> Callable[[], Iterator[Batch]]:
+    """Batches of the first n examples of a split, as models see them.
+
+    Args:
+        size: examples a batch.
+        dequantised: the seed of uniform noise u to be added to the pixels: x = (t + u)/256, the
+            only form in which a density over [0, 1] bounds the probability of the pixels.
+    """
+    from gentool.train.batches import as_tensor
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, min(n, len(split)), size):
+            rows = slice(start, min(n, start + size))
+            x = as_tensor(split.x[rows]).to(device)
+            labels = None if split.labels is None else as_tensor(split.labels[rows]).to(device)
+            if x.dtype != torch.uint8:
+                yield Batch(x, labels)
+            elif dequantised is None:
+                yield Batch(torch.true_divide(x, 255), labels, x)
+            else:
+                step = torch.tensor(start, device=device)
+                noise = Noise(dequantised, "dequantise", step, device)
+                yield Batch((x + noise.uniform("u", tuple(x.shape))) / 256, labels)
+
+    return batches
+
+
+def nll(
+    model: Model,
+    split: Split,
+    *,
+    n: int,
+    k: int,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, float]:
+    """Importance-weighted −log p(x) of the first n test examples, in nats an example.
+
+    nll            mean of −log p̂_k(x); an upper bound in expectation, tighter with larger k
+    nll_error      its standard error over examples
+    nll_bound      the same latents in the plain bound, k = 1
+    nll_effective  median effective number of latents; a few means that k is too small
+
+    For a model of continuous values, on images, x is dequantised, and
+
+    bits_per_dim   (nll / ln 2) / D + 8, in bits a pixel of 256 levels (Theis et al. 2016)
+    """
+    assert isinstance(model, HasLikelihood)
+    factor = 1 if device.type == "cpu" else GPU_FACTOR
+    continuous = getattr(model, "support", None) == "continuous" and model.data.kind == "image"
+    batches = examples(
+        split, n, device, size=IMAGES * factor, dequantised=seed if continuous else None
+    )
+    found = importance_weighted(
+        model, batches, k, seed=seed, device=device, chunk=CHUNK * factor, progress=progress
+    )
+    values = {
+        "nll": found.nll.mean().item(),
+        "nll_error": found.nll.std().item() / math.sqrt(len(found.nll)),
+        "nll_bound": found.bound.mean().item(),
+        "nll_effective": found.effective.median().item(),
+    }
+    if continuous:
+        values["bits_per_dim"] = bits_per_dim(values["nll"], model.data.size)
+    return values
+
+
+def bits_per_dim(nats: float, dims: int) -> float:
+    """−log₂ of the probability of 8-bit pixels, each, from a density over x = (t + u)/256."""
+    return nats / math.log(2) / dims + 8
+
+
+def elbo(
+    model: Model, split: Split, *, n: int, seed: int, device: torch.device
+) -> dict[str, float]:
+    """The model's own test scalars, means over the first n test examples.
+
+    They are what training logs for the test split: for a model with a likelihood the loss, the
+    negative ELBO and its parts, −E log p(x|z) and KL, in nats an example.
+    """
+    assert isinstance(model, Evaluates)
+    sums: dict[str, float] = {}
+    count, zero = 0, torch.zeros((), dtype=torch.int64, device=device)
+    for batch in examples(split, n, device, size=500)():
+        noise = Noise(seed, "test", zero, device, row_offset=count)
+        step = Step(noise, torch.ones((), device=device))
+        for name, value in model.evaluate(batch, step).items():
+            sums[name] = sums.get(name, 0.0) + value.double().item() * len(batch.x)
+        count += len(batch.x)
+    return {name: value / count for name, value in sums.items()}
+
+
+def active_units(model: Model, split: Split, *, n: int, device: torch.device) -> dict[str, float]:
+    """Latent dimensions that say something of x: Cov_x(E[z|x]) > 0.01 (Burda et al. 2016, 5.2)."""
+    assert isinstance(model, Encodes)
+    means = [
+        model.encode(batch.x, batch.labels).flatten(1).double().cpu()
+        for batch in examples(split, n, device, size=500)()
+    ]
+    variance = torch.cat(means).var(0)
+    return {"active_units": float((variance > ACTIVE).sum()), "latent_units": float(len(variance))}
+
+
+def collapse_warning(values: Mapping[str, Any]) -> str | None:
+    """A sentence where the posterior has collapsed onto the prior."""
+    active, units = values.get("active_units"), values.get("latent_units")
+    if active is None or not units or active > 0.1 * units:
+        return None
+    return (
+        f"the posterior has collapsed: {active:.0f} of {units:.0f} latent units depend on x; "
+        "lower --beta, or try --kl-warmup or --free-bits"
+    )
