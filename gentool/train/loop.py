@@ -92,8 +92,12 @@ class Trainer:
         first = players[0].steps
         rounds = math.ceil(self.total / first)
         totals = [self.total, *(rounds * p.steps for p in players[1:])]
-        pairs = zip(players, totals, strict=True)
-        return [PlayerState(p, self.settings, self.world, n) for p, n in pairs]
+        an_epoch = self.feed.per_epoch / first  # rounds
+        rates = [self.feed.per_epoch, *(an_epoch * p.steps for p in players[1:])]
+        return [
+            PlayerState(p, self.settings, self.world, total, rate)
+            for p, total, rate in zip(players, totals, rates, strict=True)
+        ]
 
     @property
     def epoch(self) -> int:

@@ -65,6 +65,11 @@ def lr_factor(schedule: str, warmup: int, update: int, total: int) -> float:
     return 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+def milestone_factor(milestones: Iterable[int], gamma: float, epochs: float) -> float:
+    """γ to the number of milestones that are behind, after so many epochs of training."""
+    return gamma ** sum(epochs >= m for m in milestones)
+
+
 GRAD_NORM_EVERY = 20
 """Updates between looks at the gradient's norm; at every update it would cost a few percent."""
 
@@ -72,12 +77,21 @@ GRAD_NORM_EVERY = 20
 class PlayerState:
     """A player with everything that its updates change: optimizer, counter, scaler, sums."""
 
-    def __init__(self, player: Player, settings: TrainSettings, world: World, total: int) -> None:
+    def __init__(
+        self,
+        player: Player,
+        settings: TrainSettings,
+        world: World,
+        total: int,
+        per_epoch: float = 1.0,
+    ) -> None:
         """
         Args:
             total: how many updates this player will make in the whole training.
+            per_epoch: how many it makes an epoch, not always a whole number.
         """
-        self.player, self.settings, self.total = player, settings, total
+        self.player, self.settings = player, settings
+        self.total, self.per_epoch = total, per_epoch
         self.world, self.device = world, (device := world.device)
         self.parameters = [p for p in player.module.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(player.optimizer, self.parameters, device)
@@ -103,6 +117,7 @@ class PlayerState:
         """Take one step down the gradient of the player's objective."""
         s = self.settings
         factor = lr_factor(s.lr_schedule, s.lr_warmup, self.count, self.total)
+        factor *= milestone_factor(s.lr_milestones or (), s.lr_gamma, self.count / self.per_epoch)
         set_lr(self.optimizer, self.player.optimizer.lr * factor)
         clips = s.clip_grad is not None
         measured = clips or self.count % GRAD_NORM_EVERY == 0

@@ -38,6 +38,11 @@ class TrainSettings:
         Literal["constant", "linear", "cosine"], Option("how learning rates fall, to 0 at the end")
     ] = "constant"
     lr_warmup: Annotated[int, Option("updates over which learning rates rise from 0", min=0)] = 0
+    lr_milestones: Annotated[
+        tuple[int, ...] | None,
+        Option("epochs after which learning rates are multiplied by --lr-gamma", min=1),
+    ] = None
+    lr_gamma: Annotated[float, Option("see --lr-milestones", above=0)] = 0.1
     flip: Annotated[bool, Option("mirror training images left-right at random")] = False
     deterministic: Annotated[
         bool, Option("only algorithms that repeat bit for bit (slower on CUDA)")
