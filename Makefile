@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs bench gpu clean
+.PHONY: demo test lint docs torture bench gpu clean
 
 demo: $(VENV)/installed
 	$(BIN)/gentool train vae
@@ -20,6 +20,11 @@ lint: $(VENV)/tested
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_cli.py
+
+torture: $(VENV)/tested
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/kill.py --kills 50
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/faults.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/fuzz.py --count 100000
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/kernels.py --quick

@@ -268,3 +268,42 @@ def test_a_config_file_and_the_command_line_wins(cli: Cli, tmp_path: Path) -> No
     (tmp_path / "bad.toml").write_text("latent_dimm = 3\n")
     result = cli("train", "vae", "--config", "bad.toml")
     assert result.code == 2 and "latent_dim" in result.err
+
+
+def test_max_time_saves_and_exits_cleanly(cli: Cli, tmp_path: Path) -> None:
+    result = cli("train", "vae", *SMALL, "--epochs", 100_000, "--max-time", "1s", "--out", "run")
+    assert result.code == 0 and "gentool resume" in result.err and "--max-time" in result.err
+    step = load_newest(tmp_path / "run" / "state").values["step"]
+    assert step > 0
+    result = cli("resume", "run", "--steps", step + 2)
+    assert result.code == 0 and load_newest(tmp_path / "run" / "state").values["step"] == step + 2
+
+
+def test_two_processes_do_not_share_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from gentool.train.lock import locked
+
+    with locked(tmp_path), pytest.raises(UserError, match=r"process \d+ on"), locked(tmp_path):
+        pass
+    assert not (tmp_path / "lock").exists()
+    (tmp_path / "lock").write_text('{"pid": 4194304, "host": "gone"}')
+    with locked(tmp_path):
+        assert "taking over the run from process 4194304 on gone" in capsys.readouterr().err
+
+
+def test_the_best_model_is_kept_by_its_test_scalar(cli: Cli, tmp_path: Path) -> None:
+    options = ("--epochs", 4, "--lr", "0.05", "--save-every", 100, "--out", "run")
+    assert cli("train", "vae", *SMALL, *options).code == 0
+    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    scores = [r["neg_elbo"] for r in rows if r["split"] == "test"]
+    best = int(np.argmin(scores)) + 1
+    shorter = ("--epochs", best, "--lr", "0.05", "--out", "short")
+    assert cli("train", "vae", *SMALL, *shorter).code == 0
+    kept, expected = (
+        read_tensors(tmp_path / n) for n in ("run/best.safetensors", "short/model.safetensors")
+    )
+    assert all(torch.equal(kept[k], expected[k]) for k in expected)
+
+
+def test_out_of_memory_is_advice(cli: Cli, tmp_path: Path) -> None:
+    result = cli("train", "vae", "--data", "glyphs:64", "--hidden", 10**9, "--out", "run")
+    assert result.code == 2 and "memory" in result.err and "Traceback" not in result.err

@@ -29,6 +29,11 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def physical_memory() -> int:
+    """Bytes of memory in this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def set_up(threads: int | None, deterministic: bool, seed: int) -> None:
     """Set the process up before a model is built: threads, determinism, the global seed."""
     if threads is not None:

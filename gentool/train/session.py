@@ -19,14 +19,14 @@ from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
 from gentool.files import explained, sweep, write_json
 from gentool.hooks import Events
-from gentool.model import Model, Prepares
+from gentool.model import Model, Prepares, parameter_count
 from gentool.plugins import Plugin
 from gentool.render.card import write_card
 from gentool.runs import Run
 from gentool.spec import DataSpec, ModelSpec
 from gentool.train import distributed
 from gentool.train.batches import some_examples
-from gentool.train.devices import pick_device, set_up
+from gentool.train.devices import physical_memory, pick_device, set_up
 from gentool.train.distributed import World
 from gentool.train.lock import locked
 from gentool.train.loop import Trainer
@@ -233,10 +233,18 @@ def check_data(name: str, spec: ModelSpec, data_spec: DataSpec) -> None:
 
 
 def build_model(spec: ModelSpec, config: Any, data_spec: DataSpec) -> Model:
-    """Build a model on the CPU; options that do not fit the data are a UserError."""
+    """Build a model on the CPU; options that do not fit the data, or memory, are a UserError."""
     try:
+        with torch.device("meta"):  # shapes only: nothing is allocated yet
+            size = parameter_count(spec.load_factory()(config, data_spec))
+        # Weights, gradients and Adam's two moments, in fp32.
+        if 16 * size > (there := physical_memory()):
+            raise UserError(
+                f"this model has {size:,} parameters and needs {16 * size / 2**30:,.0f} GiB to "
+                f"train, but this machine has {there / 2**30:,.0f} GiB of memory; make it smaller"
+            )
         model = spec.load_factory()(config, data_spec)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(str(error)) from error
     assert isinstance(model, Model)
     return model

@@ -13,14 +13,12 @@ import torch
 
 import gentool.cli.main
 import gentool.data.loading
-import gentool.train.session  # noqa: F401  (imported before forking, for speed)
+import gentool.train.session
 
 torch.set_num_threads(1)
 
 
-def start(
-    arguments: list[str], output: Path, prepare: Callable[[], None] = lambda: None
-) -> int:
+def start(arguments: list[str], output: Path, prepare: Callable[[], None] = lambda: None) -> int:
     """Fork a child that runs ``gentool ARGUMENTS`` and writes to `output`; returns its pid."""
     pid = os.fork()
     if pid:
