@@ -76,6 +76,14 @@ def _allowed(plugin: Plugin) -> bool:
     return bool(asked & {canonical(plugin.distribution), canonical(plugin.name)})
 
 
+def unmatched() -> list[str]:
+    """Names in GENTOOL_PLUGINS that nothing installed has."""
+    asked = [n for n in os.environ.get("GENTOOL_PLUGINS", "").split(",") if n.strip()]
+    here = installed(hookspecs.GROUP) + installed(hookspecs.HOOKS_GROUP)
+    known = {canonical(n) for p in here for n in (p.name, p.distribution)}
+    return [n for n in asked if canonical(n) not in known]
+
+
 def installed(group: str = hookspecs.GROUP) -> list[Plugin]:
     """Every announced plugin, the toolkit's own first, then by name; none is imported."""
     found = {p for e in entry_points(group=group) if (p := _announced(e)) and _allowed(p)}
@@ -154,13 +162,20 @@ def explanation(plugin: Plugin, error: BaseException) -> str:
 
 def call(plugin: Plugin, hook: str, **arguments: Any) -> list[Any]:
     """Import `plugin` where it is not yet, and call one hook on it alone."""
-    manager, module = _manager(), plugin.entry_point.load()
-    check_version(plugin, getattr(module, "GENTOOL_API", API_VERSION))
-    if not manager.is_registered(module):
-        manager.register(module, name=plugin.full_name)
+    manager = _manager()
+    module = register(plugin, manager)
     others = [p for p in manager.get_plugins() if p is not module]
     results: list[Any] = manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)
     return results
+
+
+def register(plugin: Plugin, manager: pluggy.PluginManager | None = None) -> Any:
+    """Import a plugin's module and let pluggy check its hooks; raises whatever is wrong."""
+    manager, module = manager or _manager(), plugin.entry_point.load()
+    check_version(plugin, getattr(module, "GENTOOL_API", API_VERSION))
+    if not manager.is_registered(module):
+        manager.register(module, name=plugin.full_name)
+    return module
 
 
 def check_version(plugin: Plugin, wanted: object) -> None:

@@ -26,6 +26,7 @@ from gentool.testing import (
     spec_rules,
     training_rules,
 )
+from gentool.testing.brief import train_briefly
 from gentool.testing.subject import ConformanceError, Skip, Subject, subjects
 
 Rule = Callable[[Subject], None]
@@ -119,4 +120,4 @@ def _apply(name: str, rule: Rule, subject: Subject, kept: list[str], skip: dict[
         ) from error
 
 
-__all__ = ["ONCE", "RULES", "ConformanceError", "Report", "Subject", "check_model"]
+__all__ = ["ONCE", "RULES", "ConformanceError", "Report", "Subject", "check_model", "train_briefly"]
