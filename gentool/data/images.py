@@ -45,10 +45,13 @@ def accepts_zip(path: Path) -> bool:
 
 def load_folder(request: Request) -> Loaded:
     """All images below a folder."""
-    root = os.path.realpath(request.path)
-    listing, stamps = walk(root)
-    key: dict[str, object] = {"source": "folder", "root": root, "files": cache.digest(stamps)}
-    return _load(request, key, lambda: listing, None)
+    found = walk(os.path.realpath(request.path))
+    key: dict[str, object] = {
+        "source": "folder",
+        "root": found.root,
+        "files": cache.digest(found.stamps),
+    }
+    return _load(request, key, found.listing, None)
 
 
 def load_zip(request: Request) -> Loaded:

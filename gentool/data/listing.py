@@ -31,43 +31,60 @@ class Listing(NamedTuple):
     ignored: int  # files that are no images by their name
 
 
-def walk(root: str) -> tuple[Listing, list[object]]:
-    """Every image below `root` with [name, size, mtime]; hidden files and folders are passed by.
+class Found(NamedTuple):
+    """What a walk finds: stamps of the images, [name, size, mtime in ns, problem], and the rest."""
 
-    Links are followed, each folder once.
+    root: str
+    stamps: list[tuple[str, int, int, str]]
+    ignored: int
+
+    def listing(self) -> Listing:
+        """The same as entries; made only when the images are decoded."""
+        entries = [
+            Entry(name, f"{self.root}/{name}", size, problem)
+            for name, size, _, problem in self.stamps
+        ]
+        return Listing(entries, self.ignored)
+
+
+def walk(root: str) -> Found:
+    """Every image below `root`; hidden files and folders are passed by.
+
+    Links are followed, each folder once. Raises UserError for a folder that cannot be read.
     """
-    entries: list[Entry] = []
-    stamps: list[object] = []
+    stamps: list[tuple[str, int, int, str]] = []
     ignored = 0
     seen: set[tuple[int, int]] = set()
     folders = [""]
     while folders:
         below = folders.pop()
-        try:
-            status = os.stat(os.path.join(root, below))  # noqa: PTH116, PTH118  (50,000 of them)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(os.path.join(root, below)) as found:  # noqa: PTH118
-                inside = sorted(found, key=lambda one: one.name)
-        except OSError as error:
-            where = printable(os.path.join(root, below))  # noqa: PTH118
-            raise UserError(f"{where} cannot be read: {error.strerror}") from error
+        inside = _inside(f"{root}/{below}", seen)
         for one in inside:
             if one.name.startswith(".") or one.name == "__MACOSX":
                 continue
             name = f"{below}/{one.name}" if below else one.name
             if _is_folder(one):
                 folders.append(name)
-            elif not _is_image(one.name):
-                ignored += 1
+            elif _is_image(one.name):
+                stamps.append((name, *_stamp(one)))
             else:
-                entry = _entry(name, one)
-                entries.append(entry)
-                stamps.append([name, entry.size, entry.problem or one.stat().st_mtime_ns])
-        if len(entries) > MAX_FILES:
+                ignored += 1
+        if len(stamps) > MAX_FILES:
             raise UserError(f"{printable(root)} holds more than {MAX_FILES:,} images")
-    return Listing(entries, ignored), stamps
+    return Found(root, stamps, ignored)
+
+
+def _inside(folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name; nothing where the folder has been `seen`."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116  (pathlib would take half the time of a start)
+        if (status.st_dev, status.st_ino) in seen:
+            return []
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda one: one.name)
+    except OSError as error:
+        raise UserError(f"{printable(folder)} cannot be read: {error.strerror}") from error
 
 
 def _is_folder(found: os.DirEntry[str]) -> bool:
@@ -77,14 +94,14 @@ def _is_folder(found: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entry(name: str, found: os.DirEntry[str]) -> Entry:
+def _stamp(found: os.DirEntry[str]) -> tuple[int, int, str]:
     try:
         status = found.stat()
     except OSError as error:
-        return Entry(name, found.path, 0, f"cannot be read ({error.strerror})")
+        return 0, 0, f"cannot be read ({error.strerror})"
     # A pipe or a device would block or never end.
     problem = "" if stat.S_ISREG(status.st_mode) else "is no regular file"
-    return Entry(name, found.path, status.st_size, problem)
+    return status.st_size, status.st_mtime_ns, problem
 
 
 def members(directory: ZipDirectory) -> Listing:
