@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gentool import ops
+from gentool.nn import at_least_fp32
 from gentool.noise import Noise
-from gentool_vae.networks import at_least_fp32
 
 
 class Likelihood(nn.Module):

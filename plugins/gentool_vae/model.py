@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gentool import ops
 from gentool.model import Adam, Batch, Model, Objective, Player, Step
+from gentool.nn import at_least_fp32, one_hot
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_vae import VAEConfig
@@ -25,9 +26,7 @@ from gentool_vae.networks import (
     ConvEncoder,
     MLPDecoder,
     MLPEncoder,
-    at_least_fp32,
     glorot_,
-    one_hot,
 )
 
 

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from gentool.nn import joined
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 SMALLEST = 4
 """A convolutional encoder halves the image until a side would fall below this."""
-
-
-def one_hot(labels: Tensor | None, classes: int, like: Tensor) -> Tensor | None:
-    """Labels (N,) as (N, classes) of the dtype of `like`; None for an unconditional model."""
-    if not classes:
-        return None
-    if labels is None:
-        raise ValueError("this model is class-conditional and needs labels")
-    return F.one_hot(labels, classes).to(like.dtype)
-
-
-def at_least_fp32(x: Tensor) -> Tensor:
-    """Half precision widened; float32 and float64 as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def joined(x: Tensor, extra: Tensor | None) -> Tensor:
-    return x if extra is None else torch.cat([x, extra], dim=1)
 
 
 class MLPEncoder(nn.Module):
