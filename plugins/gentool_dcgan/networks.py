@@ -28,8 +28,8 @@ class Generator(nn.Module):
         self.classes = classes
         sizes = halvings(*shape[1:])
         channels = channels_of(sizes, width)
-        first = nn.ConvTranspose2d(latent_dim + classes, channels[-1], sizes[-1], bias=False)
-        layers: list[nn.Module] = [first, nn.BatchNorm2d(channels[-1]), nn.ReLU()]
+        self.first = nn.ConvTranspose2d(latent_dim + classes, channels[-1], sizes[-1], bias=False)
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels[-1]), nn.ReLU()]
         outputs = [shape[0], *channels]
         for i in range(len(channels) - 1, -1, -1):
             small, large = sizes[i + 1], sizes[i]
@@ -45,7 +45,7 @@ class Generator(nn.Module):
         initialize_(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        h = joined(z, one_hot(labels, self.classes, z))[:, :, None, None]
+        h = self.first(joined(z, one_hot(labels, self.classes, z))[:, :, None, None])
         return self.body(h.contiguous(memory_format=torch.channels_last))
 
 

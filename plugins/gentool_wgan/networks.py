@@ -53,21 +53,20 @@ class ConvGenerator(nn.Module):
         super().__init__()
         self.classes = classes
         sizes, channels = plan(shape, width)
-        layers: list[nn.Module] = [
-            nn.ConvTranspose2d(latent_dim + classes, channels[-1], sizes[-1], bias=False),
-            nn.BatchNorm2d(channels[-1]),
-            nn.ReLU(),
-        ]
-        for (large, small), (less, more) in zip(
-            reversed([*pairwise(sizes)][1:]), reversed([*pairwise(channels)]), strict=True
-        ):
-            layers += [doubling(more, less, small, large), nn.BatchNorm2d(less), nn.ReLU()]
+        self.first = nn.ConvTranspose2d(latent_dim + classes, channels[-1], sizes[-1], bias=False)
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels[-1]), nn.ReLU()]
+        for i in range(len(channels) - 1, 0, -1):
+            layers += [
+                doubling(channels[i], channels[i - 1], sizes[i + 1], sizes[i]),
+                nn.BatchNorm2d(channels[i - 1]),
+                nn.ReLU(),
+            ]
         self.body = nn.Sequential(
             *layers, doubling(channels[0], shape[0], sizes[1], sizes[0], bias=True), nn.Tanh()
         )
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        h = joined(z, one_hot(labels, self.classes, z))[:, :, None, None]
+        h = self.first(joined(z, one_hot(labels, self.classes, z))[:, :, None, None])
         return self.body(h.contiguous(memory_format=torch.channels_last))
 
 
