@@ -1,0 +1,199 @@
+"""Training speed: gentool's loop against plain eager loops, in one process, alternating.
+
+    python benchmarks/train_speed.py --data ../shared/data/mnist            all models
+    python benchmarks/train_speed.py --data ../shared/data/mnist --models vae --epochs 3
+    python benchmarks/train_speed.py --quick                                built-in data, seconds
+
+Images a second are medians over the epochs (VAE) or rounds (games); the VAE's test loss is
+computed alike for both. `--device cuda` runs both on the GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from plain import VAE, critic_epoch, game_epoch, loader, vae_epoch
+from torch import nn
+
+from gentool import ops, options, plugins
+from gentool.data import DataOptions, load
+from gentool.data.dataset import Dataset
+from gentool.runs import Run
+from gentool.train.batches import as_tensor
+from gentool.train.distributed import World
+from gentool.train.loop import Trainer
+from gentool.train.session import Job, build_model, make_trainer, prepared
+from gentool.train.settings import TrainSettings
+
+ROUNDS = {"gan": 200, "dcgan": 20, "wgan": 20}
+BATCH = {"vae": 128, "gan": 128, "dcgan": 64, "wgan": 64}
+
+
+def trainer(name: str, dataset: Dataset, device: torch.device, **changes: Any) -> Trainer:
+    """gentool's own loop for a model, as `gentool train` makes it."""
+    plugin = plugins.find(name)
+    spec = plugins.spec_of(plugin)
+    own = {f.name for f in options.fields_of(spec.config)}
+    config = options.build(spec.config, {k: v for k, v in changes.items() if k in own})
+    core = {k: v for k, v in changes.items() if k not in own}
+    settings = TrainSettings(batch_size=BATCH[name], epochs=1000, sample_every=0, **core)
+    job = Job(plugin, spec, config, DataOptions(), settings)
+    model = prepared(build_model(spec, config, dataset.spec), dataset)
+    run = Run(Path(tempfile.mkdtemp()))
+    return make_trainer(job, model, dataset, run, World(device))
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    """Seconds that `work` takes."""
+    synchronize(device)
+    began = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - began
+
+
+def compare_vae(dataset: Dataset, device: torch.device, epochs: int) -> dict[str, Any]:
+    """Images a second and test loss after the same number of epochs."""
+    n = len(dataset.train)
+    torch.manual_seed(1)
+    plain = VAE(dataset.spec.size, 400, 20).to(device)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
+    batches = loader(dataset.train, BATCH["vae"])
+    ours = trainer("vae", dataset, device, hidden=[400], latent_dim=20, seed=1)
+    seconds: dict[str, list[float]] = {"plain": [], "gentool": []}
+
+    def epoch() -> None:
+        for _ in range(ours.feed.per_epoch):
+            ours.take_step()
+
+    def plain_epoch() -> None:
+        vae_epoch(plain, optimizer, batches, device)
+
+    for _ in range(epochs):
+        seconds["plain"].append(timed(plain_epoch, device))
+        seconds["gentool"].append(timed(epoch, device))
+    plain.eval()
+    with torch.no_grad():
+        x = torch.true_divide(as_tensor(dataset.test.x), 255).to(device)
+        parts = [plain.loss(part).item() for part in x.split(1000)]
+    test = ours.evaluate()
+    assert test is not None
+    rates = {k: n / statistics.median(v) for k, v in seconds.items()}
+    return {
+        **summary(rates),
+        "epochs": epochs,
+        "seconds_an_epoch": {k: round(statistics.median(v), 3) for k, v in seconds.items()},
+        "test_loss": {"plain": sum(parts) / len(x), "gentool": test["neg_elbo"]},
+    }
+
+
+def compare_game(
+    name: str, dataset: Dataset, device: torch.device, repeats: int, precision: str
+) -> dict[str, Any]:
+    """Images a second of a game of two, on copies of the same networks."""
+    ours = trainer(name, dataset, device, precision=precision)
+    twin: Any = trainer(name, dataset, device).model.to(memory_format=torch.contiguous_format)
+    critic = getattr(twin, "discriminator", None) or twin.critic
+    latent = twin.latent_shape
+
+    def players(module: nn.Module) -> Callable[..., torch.Tensor]:
+        plain = isinstance(module, nn.Sequential)
+        return lambda x: module(x.flatten(1)) if plain else module(x, None)
+
+    generator: Callable[..., torch.Tensor] = players(twin.generator)
+    if isinstance(twin.generator, nn.Sequential):
+        generator = lambda z: torch.tanh(twin.generator(z)).view(-1, *dataset.spec.shape)  # noqa: E731
+    adam = (
+        torch.optim.Adam(critic.parameters(), lr=2e-4, betas=(0.5, 0.999)),
+        torch.optim.Adam(twin.generator.parameters(), lr=2e-4, betas=(0.5, 0.999)),
+    )
+    steps = min(ROUNDS[name], ours.feed.per_epoch)
+    batches = loader(dataset.train, BATCH[name])
+    play = critic_epoch if hasattr(twin, "critic") else game_epoch
+    seconds: dict[str, list[float]] = {"plain": [], "gentool": []}
+
+    def plain() -> None:
+        play(
+            generator,  # type: ignore[arg-type]
+            players(critic),  # type: ignore[arg-type]
+            batches,
+            lambda n: torch.randn(n, *latent, device=device),
+            adam,
+            steps,
+            device,
+        )
+
+    def gentool() -> None:
+        for _ in range(steps):
+            ours.take_step()
+
+    for i in range(repeats + 1):
+        first, second = timed(plain, device), timed(gentool, device)
+        if i:  # the first is warm-up
+            seconds["plain"].append(first)
+            seconds["gentool"].append(second)
+    images = steps * BATCH[name]
+    rates = {k: images / statistics.median(v) for k, v in seconds.items()}
+    return {**summary(rates), "steps": steps, "repeats": repeats, "precision": precision}
+
+
+def summary(rates: dict[str, float]) -> dict[str, Any]:
+    return {
+        "images_per_s": {k: round(v, 1) for k, v in rates.items()},
+        "ratio": round(rates["gentool"] / rates["plain"], 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default="glyphs")
+    parser.add_argument("--models", nargs="+", default=["vae", "gan", "dcgan", "wgan"])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", default=None, help="image size, e.g. 64")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    device = torch.device(given.device)
+    data = DataOptions(data="glyphs:4000" if given.quick else given.data, size=given.size)
+    dataset = load(data)
+    result: dict[str, Any] = {
+        "torch": torch.__version__,
+        "threads": given.threads,
+        "device": str(device),
+        "kernels": "native" if ops.native.serves(device.type) else "reference",
+        "data": data.data,
+        "shape": list(dataset.spec.shape),
+    }
+    for name in given.models:
+        if name == "vae":
+            found = compare_vae(dataset, device, 1 if given.quick else given.epochs)
+        else:
+            repeats = 1 if given.quick else given.repeats
+            found = compare_game(name, dataset, device, repeats, given.precision)
+        result[name] = found
+        print(f"{name}: {json.dumps(found)}", flush=True)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
