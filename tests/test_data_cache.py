@@ -159,13 +159,13 @@ def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path, monkey
 
 
 def test_a_cache_that_vanishes_is_one_sentence(folder, home, monkeypatch):
-    whole = pool.decode_all
+    whole = pool.Crew.decode
 
     def vanish(*arguments):
         shutil.rmtree(home)
         return whole(*arguments)
 
-    monkeypatch.setattr(pool, "decode_all", vanish)
+    monkeypatch.setattr(pool.Crew, "decode", vanish)
     with pytest.raises(UserError, match="cannot be kept"):
         load(DataOptions(data=str(folder)))
 
@@ -184,7 +184,7 @@ def test_an_interrupted_decode_leaves_nothing(folder, home, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pool, "decode_all", interrupted)
+    monkeypatch.setattr(pool.Crew, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load(DataOptions(data=str(folder)))
     assert entries(home) == []

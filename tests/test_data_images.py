@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
@@ -285,7 +286,7 @@ def test_a_decoder_that_crashes_costs_one_image(tmp_path, monkeypatch):
     place = make_folder(tmp_path / "set", files)
     runner = tmp_path / "python"
     runner.write_text(
-        f"#!{os.sys.executable}\n"
+        f"#!{sys.executable}\n"
         "import os, sys\n"
         "sys.path[:0] = os.environ['PYTHONPATH'].split(os.pathsep)\n"
         "from gentool.data import worker\n"
@@ -297,7 +298,7 @@ def test_a_decoder_that_crashes_costs_one_image(tmp_path, monkeypatch):
     runner.chmod(0o755)
     monkeypatch.setattr(pool, "SMALL", 0)
     monkeypatch.setattr(pool, "_BATCH", 16)
-    monkeypatch.setattr(pool.sys, "executable", str(runner))
+    monkeypatch.setattr(sys, "executable", str(runner))
     data = load(DataOptions(data=place, on_bad_file="skip"))
     assert data.report.broken_count == 1
     assert data.report.broken[0].name == "a/13.png"
@@ -308,7 +309,7 @@ def test_a_decoder_that_crashes_costs_one_image(tmp_path, monkeypatch):
 def test_without_worker_processes_it_decodes_here(tmp_path, monkeypatch):
     files, _ = coloured(20)
     monkeypatch.setattr(pool, "SMALL", 0)
-    monkeypatch.setattr(pool.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     data = load(DataOptions(data=make_folder(tmp_path / "set", files)))
     assert len(data.train) + len(data.test) == 20 and data.report.broken_count == 0
 

@@ -51,7 +51,8 @@ def load_folder(request: Request) -> Loaded:
         "root": found.root,
         "files": cache.digest(found.stamps),
     }
-    return _load(request, key, found.listing, None)
+    about = len(found.stamps), sum(size for _, size, _, _ in found.stamps)
+    return _load(request, key, about, found.listing, None)
 
 
 def load_zip(request: Request) -> Loaded:
@@ -62,12 +63,18 @@ def load_zip(request: Request) -> Loaded:
         "size": directory.file_size,
         "directory": directory.digest,
     }
-    return _load(request, key, lambda: members(directory), str(request.path))
+    about = directory.count, directory.file_size
+    return _load(request, key, about, lambda: members(directory), str(request.path))
 
 
 def _load(
-    request: Request, key: dict[str, object], listing: Callable[[], Listing], archive: str | None
+    request: Request,
+    key: dict[str, object],
+    about: tuple[int, int],
+    listing: Callable[[], Listing],
+    archive: str | None,
 ) -> Loaded:
+    """The cache's entry, or a decode of the listing, `about` (images, bytes) large."""
     options = request.options
     size = options.height_width()
     key |= {
@@ -79,10 +86,11 @@ def _load(
     # The policy for broken files is no part of the key: changing it costs no new decode.
     loaded = cache.look_up(options, key)
     if loaded is None:
-        found = listing()
-        if not found.entries:
-            raise _no_images(request.path, found.ignored)
-        loaded = _Decoder(request, key, found, archive).run()
+        with pool.Crew(*about) as crew:
+            found = listing()
+            if not found.entries:
+                raise _no_images(request.path, found.ignored)
+            loaded = _Decoder(request, key, found, archive, crew).run()
     _enforce(loaded.report, request)
     return loaded
 
@@ -105,6 +113,7 @@ class _Decoder:
     key: dict[str, object]
     listing: Listing
     archive: str | None
+    crew: pool.Crew
 
     def __post_init__(self) -> None:
         self.shown = printable(str(self.request.path))
@@ -163,21 +172,20 @@ class _Decoder:
 
     def _decode(self, target: decode.Target) -> Loaded:
         assert target.size is not None
-        entries, rows = self.listing.entries, self.layout.rows
+        rows = self.layout.rows
         with cache.Draft(self.request.options, self.key) as draft:
             for split, indices in rows.items():
                 draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
             arrays = {split: str(draft.path(split)) for split in rows}
             job = Job(self.archive, target, arrays, cache.HEADER)
-            small = len(entries) <= pool.SMALL and sum(e.size for e in entries) <= pool.SMALL_BYTES
             total = sum(map(len, rows.values()))
-            outcome = pool.decode_all(job, self._items(), total, small, self.request.progress)
+            outcome = self.crew.decode(job, self._items(), total, self.request.progress)
             self._raise_if_stopped(outcome, target)
             return draft.commit(self._finish(draft, outcome))
 
     def _items(self) -> Iterator[Item]:
         for split, indices in self.layout.rows.items():
-            for row, index in enumerate(indices):
+            for row, index in enumerate(indices.tolist()):
                 entry = self.listing.entries[index]
                 yield Item(split, row, entry.where, entry.size, entry.problem)
 

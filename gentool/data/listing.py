@@ -109,13 +109,14 @@ def members(directory: ZipDirectory) -> Listing:
     entries: dict[str, Entry] = {}
     ignored = 0
     for found in directory.entries():
-        if _HIDDEN.search(found.name):
+        name = found.name
+        if _HIDDEN.search(name):
             continue
-        if not _is_image(found.name):
+        if not _is_image(name):
             ignored += 1
             continue
         # Of two entries with one name the later counts, as for every unpacker.
-        entries[found.name] = Entry(found.name, found.member, found.member.stored, found.problem)
+        entries[name] = Entry(name, found.member, found.member.stored, found.problem)
     return Listing(list(entries.values()), ignored)
 
 

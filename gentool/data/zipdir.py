@@ -26,6 +26,7 @@ _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 # name, extra field and comment, the Unix mode (upper half of the attributes), the offset.
 _ENTRY = struct.Struct("<4s4x2H4x3L3H6xHL")
 _OUTSIDE = re.compile(r"^/|^.:|(^|/)\.\.(/|$)|\0")
+_TYPICAL_ENTRY = 80  # bytes
 _FULL = 0xFFFFFFFF
 
 
@@ -41,7 +42,8 @@ class ZipDirectory:
     """The central directory of `path`.
 
     Raises UserError for a file that is no zip, is cut short, has too many entries, or whose
-    entries overlap (the trick of zip bombs). `digest` changes with any name, size or CRC.
+    entries overlap (the trick of zip bombs). `digest` changes with any name, size or CRC; `count`
+    is about how many entries there are.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,6 +53,7 @@ class ZipDirectory:
             with path.open("rb", buffering=0) as file:
                 self.file_size = os.fstat(file.fileno()).st_size
                 self._raw, self._shift = self._read(file.fileno())
+                self.count = len(self._raw) // _TYPICAL_ENTRY
         except OSError as error:
             raise UserError(f"{self.shown} cannot be read: {error.strerror or error}") from error
         self.digest = hashlib.sha256(self._raw).hexdigest()
