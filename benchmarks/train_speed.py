@@ -37,7 +37,13 @@ ROUNDS = {"gan": 200, "dcgan": 20, "wgan": 20}
 BATCH = {"vae": 128, "gan": 128, "dcgan": 64, "wgan": 64}
 
 
-def trainer(name: str, dataset: Dataset, device: torch.device, **changes: Any) -> Trainer:
+def trainer(
+    name: str,
+    dataset: Dataset,
+    device: torch.device,
+    world: World | None = None,
+    **changes: Any,
+) -> Trainer:
     """gentool's own loop for a model, as `gentool train` makes it."""
     plugin = plugins.find(name)
     spec = plugins.spec_of(plugin)
@@ -48,7 +54,7 @@ def trainer(name: str, dataset: Dataset, device: torch.device, **changes: Any) -
     job = Job(plugin, spec, config, DataOptions(), settings)
     model = prepared(build_model(spec, config, dataset.spec), dataset)
     run = Run(Path(tempfile.mkdtemp()))
-    return make_trainer(job, model, dataset, run, World(device))
+    return make_trainer(job, model, dataset, run, world or World(device))
 
 
 def synchronize(device: torch.device) -> None:
