@@ -58,9 +58,12 @@ def cpu_flags() -> frozenset[str]:
 
 
 def directory() -> Path:
-    """The per-user cache of compiled libraries."""
+    """The per-user cache of compiled libraries: `kernels` in $GENTOOL_CACHE or ~/.cache/gentool."""
+    if named := os.environ.get("GENTOOL_CACHE"):
+        return Path(named).expanduser() / "kernels"
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gentool" / "kernels"
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "gentool" / "kernels"
 
 
 def key() -> str:

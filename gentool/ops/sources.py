@@ -57,7 +57,8 @@ def cxx_flags(native: bool, cuda: bool, targets: str = "") -> list[str]:
     if sys.platform == "linux":
         # Compiled in, but not linked: the symbols are those of the OpenMP runtime torch has
         # loaded. Linking would bring a second one, and two pools of threads.
-        flags.append("-fopenmp")
+        # The other flag quiets a note on how old compilers passed vectors to functions.
+        flags += ["-fopenmp", "-Wno-psabi"]
     if cuda:
         flags += ["-DGENTOOL_WITH_CUDA", f'-DGENTOOL_CUDA_TARGETS=\\"{targets}\\"']
     return flags

@@ -113,7 +113,8 @@ def compile_library(
     pattern = only or ("*.cu" if cuda else "*.cpp")
     sources = sorted((csrc / ("cuda" if cuda else "cpu")).glob(pattern))
     command = [CXX, "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
-    command += ["-ffp-contract=off", "-Wall", "-Werror", *flags, "-o", str(out)]
+    command += ["-ffp-contract=off", "-Wall", "-Werror", "-Wno-psabi", "-Wno-maybe-uninitialized"]
+    command += [*flags, "-o", str(out)]
     if cuda:
         command += ["-Wno-unknown-pragmas"]
         command += [f"-I{HERE / 'include'}", "-x", "c++"]

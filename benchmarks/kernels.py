@@ -1,0 +1,51 @@
+"""Times the kernels and writes a CSV: ``python benchmarks/kernels.py [--quick] [--device cuda]``.
+
+The same measurements as ``gentool kernels bench``, kept in benchmarks/results/DEVICE/kernels.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from gentool.ops import bench
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each measurement")
+    parser.add_argument("--out", type=Path, help="folder for kernels.csv")
+    options = parser.parse_args()
+
+    facts = bench.environment(options.device)
+    slug = re.sub(r"[^a-z0-9]+", "-", facts["device"].lower()).strip("-")
+    out = options.out or Path(__file__).resolve().parent / "results" / slug
+    rows = []
+    for row in bench.run(
+        options.device,
+        options.quick,
+        not options.no_compile,
+        options.seconds,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    ):
+        rows.append(bench.as_dict(row))
+        print(
+            f"{row.op:16} {row.shape[0]:>8}x{row.shape[1]:<5} {row.dtype:9} {row.target:8} "
+            f"{row.phase:9} {row.implementation:8} {row.us_50:>12.2f} us {row.gb_per_s:>9.2f} GB/s "
+            f"{row.of_copy:6.3f} of copy {row.speedup_over_eager:6.2f}x eager",
+            flush=True,
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    bench.write_csv(out / "kernels.csv", rows, facts)
+    print(out / "kernels.csv")
+
+
+if __name__ == "__main__":
+    main()
