@@ -21,6 +21,9 @@ VERBS = [
     ["train", "wgan"],
     ["resume"],
     ["sample"],
+    ["evaluate"],
+    ["verify"],
+    ["export"],
     ["models"],
     ["data"],
     ["data", "list"],
@@ -28,6 +31,10 @@ VERBS = [
     ["runs"],
     ["runs", "list"],
     ["runs", "show"],
+    ["plugins"],
+    ["plugins", "list"],
+    ["plugins", "doctor"],
+    ["plugins", "new"],
     ["kernels"],
     ["kernels", "status"],
     ["kernels", "build"],
@@ -43,7 +50,7 @@ stdout is for results, stderr for progress.
 
 def help_of(verb: list[str]) -> str:
     """What ``gentool VERB --help`` prints, in a fixed width and without colour."""
-    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TYPER_USE_RICH": "0"}
+    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "gentool", *verb, "--help"],
         capture_output=True,

@@ -15,7 +15,11 @@ from gentool.data import sources
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
 
-app = typer.Typer(no_args_is_help=True, help="List data sources, and look at one before training.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="List data sources, and look at one before training.",
+)
 
 
 @app.command("list")

@@ -10,7 +10,11 @@ import typer
 from gentool.console import print_json, print_table, say
 from gentool.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Compiled kernels: what is loaded, build, time them.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Compiled kernels: what is loaded, build, time them.",
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

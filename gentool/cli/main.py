@@ -5,30 +5,43 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from gentool.cli import data, kernels, models, resume, runs, sample, train
+from gentool.cli.lazy import LazyGroup, Verb
 from gentool.console import say, speaks, warnings_as_lines
 from gentool.errors import UserError
 from gentool.train.stopping import Stopped
 from gentool.version import __version__
 
+
+class Root(LazyGroup):
+    """The verbs, in the order in which people need them."""
+
+    verbs: ClassVar[dict[str, Verb]] = {
+        "train": Verb("gentool.cli.train:app", "Train a model."),
+        "resume": Verb("gentool.cli.resume:resume", "Go on where a run stopped."),
+        "sample": Verb("gentool.cli.sample:sample", "Draw samples from a trained model."),
+        "evaluate": Verb("gentool.cli.evaluate:evaluate", "Judge trained models."),
+        "verify": Verb("gentool.cli.verify:verify", "Reproduce published numbers."),
+        "export": Verb("gentool.cli.export:export", "Write a model in another format."),
+        "models": Verb("gentool.cli.models:models", "List the installed models."),
+        "data": Verb("gentool.cli.data:app", "List data sources, and look at one."),
+        "runs": Verb("gentool.cli.runs:app", "List runs, and show one."),
+        "plugins": Verb("gentool.cli.plugins:app", "List, examine and start plugins."),
+        "kernels": Verb("gentool.cli.kernels:app", "Compiled kernels: status, build, bench."),
+    }
+
+
 app = typer.Typer(
     name="gentool",
+    cls=Root,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(train.app, name="train")
-app.command(name="resume")(resume.resume)
-app.command(name="sample")(sample.sample)
-app.command(name="models")(models.models)
-app.add_typer(data.app, name="data")
-app.add_typer(runs.app, name="runs")
-app.add_typer(kernels.app, name="kernels")
 
 
 def _version(wanted: bool) -> None:

@@ -11,7 +11,9 @@ from gentool import hookspecs, plugins
 from gentool.console import print_json, print_table, say
 from gentool.errors import printable
 
-app = typer.Typer(no_args_is_help=True, help="List plugins, examine them, start a new one.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="List plugins, examine them, start a new one."
+)
 
 KINDS = {hookspecs.GROUP: "model", hookspecs.HOOKS_GROUP: "hooks"}
 

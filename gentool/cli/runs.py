@@ -10,7 +10,7 @@ from gentool import runs as store
 from gentool.console import print_json, print_table
 from gentool.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="List runs and show one.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List runs and show one.")
 
 BOOKKEEPING = ("epoch", "step", "split", "examples_per_s")
 

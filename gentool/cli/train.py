@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from gentool import options, plugins
 from gentool.cli.done import say_done
+from gentool.cli.lazy import SectionedCommand
 from gentool.cli.options import given, parameters, read_toml, with_signature
 from gentool.data.options import DataOptions
 from gentool.train.settings import TrainSettings
@@ -62,6 +63,7 @@ class ModelGroup(TyperGroup):
 
 app = typer.Typer(
     cls=ModelGroup,
+    add_completion=False,
     no_args_is_help=True,
     subcommand_metavar="MODEL [OPTIONS]",
     help="Train a model; `gentool train MODEL --help` shows its options.",
@@ -107,7 +109,8 @@ def model_command(plugin: plugins.Plugin) -> Any:
         *OWN_OPTIONS,
     ]
     single = typer.Typer(add_completion=False)
-    single.command(name=plugin.name, help=_help(spec))(with_signature(run, signature))
+    command = with_signature(run, signature)
+    single.command(name=plugin.name, cls=SectionedCommand, help=_help(spec))(command)
     return typer.main.get_command(single)
 
 
