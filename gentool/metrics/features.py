@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -79,9 +80,13 @@ def random_network(channels: int, height: int, width: int, device: torch.device)
 class Classifier(nn.Module):
     """A small network that tells the real classes apart; its last hidden layer is the features.
 
+    `scale` is set once it is trained.
+
     With `per_channel`, each channel is an image of its own with a class of its own, as in Stacked
     MNIST; features of the channels are concatenated.
     """
+
+    scale: Tensor
 
     def __init__(
         self, shape: tuple[int, int, int], classes: int, per_channel: bool = False
@@ -91,6 +96,11 @@ class Classifier(nn.Module):
         channels = 1 if per_channel else shape[0]
         self.body = _network(channels, *shape[1:], DIMS)
         self.head = nn.Linear(DIMS, classes)
+        self.register_buffer("scale", torch.ones(()))
+
+    def features(self, x: Tensor) -> Tensor:
+        """`hidden` with a mean square of 1 on the training data, so that numbers are readable."""
+        return self.hidden(x) * self.scale
 
     def hidden(self, x: Tensor) -> Tensor:
         """uint8 (n, C, H, W) → (n, 64), or (n, 64·C) with `per_channel`."""
@@ -120,7 +130,7 @@ class Classifier(nn.Module):
 Progress = Callable[[str, int, int], None]
 
 EPOCHS, TRAIN_BATCH, LEARNING_RATE, MOST_IMAGES = 3, 128, 1e-3, 60_000
-_VERSION = 1
+_VERSION = 2
 
 
 def classifier(
@@ -158,7 +168,7 @@ def classifier(
     features = Features(
         "classifier",
         weights_hash(network),
-        lambda x: network.hidden(x.to(device)),
+        lambda x: network.features(x.to(device)),
         {"accuracy": accuracy},
     )
     return network, features
@@ -216,6 +226,10 @@ def _train(network: Classifier, dataset: Dataset, device: torch.device, progress
             optimizer.step()
             done += 1
             progress("training the classifier", done, steps)
+    with torch.no_grad():
+        spread = np.ascontiguousarray(dataset.train.x[:: max(1, len(dataset.train) // 2000)])
+        hidden = network.hidden(torch.from_numpy(spread).to(device))
+    network.scale.copy_(hidden.square().mean().rsqrt())
 
 
 def _examples(network: Classifier, x: object, labels: object) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 PROJECTIONS = 512
 PATCH, PATCHES = 7, 128
-MOST_PATCHES = 2**17
-"""Beyond 1,024 images each gives fewer patches: sorting millions adds time, not precision."""
+MOST_PATCHES = 2**16
+"""Beyond 512 images each gives fewer patches: sorting millions adds time, not precision."""
 SMALLEST = 14
 """Pyramids end before a side falls below this; with sides a power of two, at 16 as in the paper."""
 

@@ -1,0 +1,175 @@
+"""``gentool verify``: train published settings and hold the result to the published number."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gentool import options, plugins
+from gentool.cli.options import read_toml
+from gentool.console import loading_bar, print_json, print_table, say
+from gentool.data.options import DataOptions
+from gentool.errors import UserError, printable
+from gentool.train.settings import TrainSettings
+from gentool.verify import recipes
+from gentool.verify.recipes import Recipe
+
+if TYPE_CHECKING:
+    from gentool.train.session import Job
+    from gentool.verify.runner import Outcome
+
+
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RECIPE]…", help="Recipes, or TOML files.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the recipes.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Every recipe of a few minutes: ten in all on 2 cores.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Keep the runs here (default: they are removed).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipes' own.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    cache: Annotated[
+        str | None, typer.Option("--cache", help="Folder for data that can be made again.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Reproduce published numbers; the exit code is 1 where one is out of its band."""
+    if list_:
+        _print_list(json)
+        return
+    if seed is not None and seed < 0:
+        raise UserError(f"--seed is {seed}, but it must be at least 0")
+    chosen = [recipes.find(name) for name in names or ()]
+    if quick:
+        named = {recipe.name for recipe in chosen}
+        chosen += [r for r in recipes.shipped() if r.quick and r.name not in named]
+    if not chosen:
+        raise UserError("name a recipe (`gentool verify --list` shows them), or give --quick")
+    overrides = {"device": device} | ({} if seed is None else {"seed": seed})
+    outcomes: list[Outcome] = []
+    with _folder(out) as folder:
+        for recipe in chosen:
+            outcomes += _run(recipe, folder / recipe.name, cache, overrides)
+    _show(outcomes, json)
+    if not all(outcome.passed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _run(recipe: Recipe, out: Path, cache: str | None, overrides: dict[str, Any]) -> list[Outcome]:
+    from gentool.verify.runner import run
+
+    length = "" if recipe.minutes is None else f", about {_length(recipe.minutes)} on 2 CPU cores"
+    say(f"verify {recipe.name}{length}")
+    if recipe.model:
+        job = job_of(recipe, cache, overrides)
+        with loading_bar() as progress:
+            return run(recipe, job, job.data_options, out, progress)
+    data = DataOptions(data=recipe.data or DataOptions.data, cache=cache)
+    with loading_bar() as progress:
+        return run(recipe, None, data, out, progress)
+
+
+def job_of(recipe: Recipe, cache: str | None, overrides: dict[str, Any]) -> Job:
+    """What ``gentool train MODEL --config recipe.toml`` would train."""
+    from gentool.train.session import Job
+
+    plugin = plugins.find(recipe.model)
+    spec = plugins.spec_of(plugin)
+    kinds = (spec.config, DataOptions, TrainSettings)
+    fields = [options.fields_of(kind) for kind in kinds]
+    every = tuple(field for group in fields for field in group)
+    chosen = {**spec.defaults, **read_toml(recipe.path, every, recipe.model), **overrides}
+    if "steps" in chosen:
+        chosen.pop("epochs", None)
+    if cache is not None:
+        chosen["cache"] = cache
+    parts = [
+        options.build(kind, {f.name: chosen[f.name] for f in group if f.name in chosen})
+        for kind, group in zip(kinds, fields, strict=True)
+    ]
+    return Job(plugin, spec, *parts)
+
+
+@contextlib.contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    if out is not None:
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="gentool-verify-") as folder:
+        yield Path(folder)
+
+
+def _show(outcomes: list[Outcome], json: bool) -> None:
+    if json:
+        print_json([outcome.to_json() for outcome in outcomes])
+        return
+    header = ("recipe", "number", "expected", "obtained", "band", "verdict", "minutes", "source")
+    print_table(header, [_row(outcome) for outcome in outcomes])
+    for problem in dict.fromkeys(o.problem for o in outcomes if o.problem):
+        say(f"not run: {problem}")
+
+
+def _row(outcome: Outcome) -> list[str]:
+    check, got = outcome.check, outcome.obtained
+    return [
+        outcome.recipe.name,
+        check.value,
+        f"{check.expected:g}",
+        "–" if got is None else f"{got:.4g}" if abs(got) < 100 else f"{got:.2f}",
+        f"{check.band[0]:g} … {check.band[1]:g}",
+        outcome.verdict,
+        f"{outcome.seconds / 60:.1f}",
+        outcome.recipe.source,
+    ]
+
+
+def _print_list(json: bool) -> None:
+    found = recipes.shipped()
+    if json:
+        print_json(
+            [
+                {
+                    "name": r.name,
+                    "model": r.model or None,
+                    "quick": r.quick,
+                    "minutes": r.minutes,
+                    "source": r.source,
+                    "setting": r.setting,
+                    "checks": [
+                        {"value": c.value, "expected": c.expected, "band": list(c.band)}
+                        for c in r.checks
+                    ],
+                }
+                for r in found
+            ]
+        )
+        return
+    rows = [
+        (
+            r.name,
+            "quick" if r.quick else "",
+            "" if r.minutes is None else _length(r.minutes),
+            ", ".join(f"{c.value} {c.expected:g}" for c in r.checks),
+            printable(r.source),
+        )
+        for r in found
+    ]
+    print_table(("recipe", "", "2 cores", "expected", "source"), rows)
+
+
+def _length(minutes: float) -> str:
+    """``4 min``, ``2.5 h`` or ``3 days``."""
+    if minutes < 90:
+        return f"{max(1, round(minutes))} min"
+    if minutes < 60 * 36:
+        return f"{minutes / 60:.0f} h"
+    return f"{minutes / 1440:.0f} days"

@@ -1,0 +1,1 @@
+"""Published numbers, reproduced by one command: what ``gentool verify`` runs."""

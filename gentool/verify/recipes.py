@@ -1,0 +1,165 @@
+"""Recipes: TOML files that say how to train, what is published, and what must come out.
+
+Above the table ``[recipe]`` stand options of ``gentool train``, so ``--config`` takes the same
+file. The table says where the setting and the number come from::
+
+    [recipe]
+    source = "paper, table, or program"
+    setting = "the setting in words"
+    minutes = 3            # measured on 2 CPU cores
+    quick = true           # runs under --quick
+
+    [[recipe.check]]
+    metric = "nll"         # a metric of `gentool evaluate`
+    value = "nll"          # one of its numbers
+    expected = 86.76       # what is published
+    band = [86.3, 87.0]    # what passes
+    k = 5000               # options of `gentool evaluate`, where they matter
+
+A recipe without ``model`` checks the metrics' own code: ``anchor`` names a computation of
+`gentool.verify.anchors`. A recipe without checks can be trained, but not verified. No torch here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from gentool.errors import UserError, nearest, printable
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number that must come out.
+
+    Attributes:
+        metric: a metric of ``gentool evaluate``, or empty for an anchor's own number.
+        value: which of its numbers.
+        expected: what is published or derived.
+        band: what passes, both ends included.
+        settings: options of the evaluation: n, k, nll_n, neighbours, features, seeds, seed, draw.
+    """
+
+    value: str
+    expected: float
+    band: tuple[float, float]
+    metric: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def holds(self, obtained: float) -> bool:
+        """False for NaN too."""
+        return self.band[0] <= obtained <= self.band[1]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe; see the module's head."""
+
+    name: str
+    path: Path
+    model: str
+    anchor: str
+    data: str
+    source: str
+    setting: str
+    minutes: float | None
+    quick: bool
+    checks: tuple[Check, ...]
+
+
+SETTINGS = {
+    "n": int,
+    "k": int,
+    "nll_n": int,
+    "neighbours": int,
+    "features": str,
+    "seeds": int,
+    "seed": int,
+    "draw": bool,
+}
+
+
+def folder() -> Path:
+    """Where the shipped recipes lie."""
+    return Path(str(resources.files("gentool") / "recipes"))
+
+
+def shipped() -> list[Recipe]:
+    """Every recipe with something to check: the quick ones first, then by name."""
+    found = [read(path) for path in sorted(folder().glob("*.toml"))]
+    return sorted((r for r in found if r.checks), key=lambda r: (not r.quick, r.name))
+
+
+def find(name: str) -> Recipe:
+    """A shipped recipe by its name, or a TOML file by its path; raises UserError."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = folder() / f"{name}.toml"
+        if path.parent != folder() or not path.is_file():
+            known = [recipe.name for recipe in shipped()]
+            raise UserError(
+                f"there is no recipe {printable(name)!r}{nearest(name, known)}; "
+                "`gentool verify --list` shows them"
+            )
+    recipe = read(path)
+    if not recipe.checks:
+        command = f"gentool train {recipe.model} --config {path}"
+        raise UserError(
+            f"the recipe {printable(recipe.name)} names no number to check; "
+            f"train it with `{printable(command)}`"
+        )
+    return recipe
+
+
+def read(path: Path) -> Recipe:
+    """Read a recipe; raises UserError for a file that is none."""
+    shown = printable(str(path))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = content.get("recipe", {})
+        model, anchor = content.get("model", ""), table.get("anchor", "")
+        checks = tuple(_check(entry, bool(model)) for entry in table.get("check", []))
+        if bool(model) == bool(anchor):
+            raise ValueError("it needs either a model or an anchor")
+        return Recipe(
+            name=path.stem,
+            path=path,
+            model=str(model),
+            anchor=str(anchor),
+            data=str(content.get("data", table.get("data", ""))),
+            source=str(table.get("source", "")),
+            setting=str(table.get("setting", "")),
+            minutes=float(table["minutes"]) if "minutes" in table else None,
+            quick=table.get("quick", False) is True,
+            checks=checks,
+        )
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{shown} is no recipe: {printable(str(error))}") from error
+
+
+def _check(entry: dict[str, Any], trained: bool) -> Check:
+    known = {f.name for f in dataclasses.fields(Check)} - {"settings"}
+    settings = {k.replace("-", "_"): v for k, v in entry.items() if k not in known}
+    for name, value in settings.items():
+        if name not in SETTINGS:
+            raise ValueError(f"a check has the unknown key {name!r}{nearest(name, SETTINGS)}")
+        if type(value) is not SETTINGS[name]:
+            raise ValueError(f"a check's {name} is {value!r}, not {SETTINGS[name].__name__}")
+    low, high = (float(end) for end in entry["band"])
+    if not low <= high:
+        raise ValueError(f"a check's band [{low}, {high}] is empty")
+    if trained != ("metric" in entry):
+        raise ValueError("a check needs a metric where there is a model, and none for an anchor")
+    return Check(
+        value=str(entry["value"]),
+        expected=float(entry["expected"]),
+        band=(low, high),
+        metric=str(entry.get("metric", "")),
+        settings=settings,
+    )
