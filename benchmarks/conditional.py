@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parent / "results" / "conditional.json"
 
 
 def images(x: Any) -> Tensor:
-    return torch.from_numpy(x).float() / 255
+    return torch.tensor(x).float() / 255
 
 
 def train_classifier(x: Any, labels: Any, classes: int, epochs: int, seed: int) -> nn.Module:

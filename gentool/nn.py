@@ -34,11 +34,15 @@ def mlp(
     outputs: int,
     activation: Callable[[], nn.Module],
     dropout: float = 0.0,
+    batch_norm: bool = False,
 ) -> nn.Sequential:
     """A multi-layer perceptron (N, inputs) → (N, outputs), linear at the end."""
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(inputs, width), activation()]
+        layers.append(nn.Linear(inputs, width))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(activation())
         if dropout:
             layers.append(nn.Dropout(dropout))
         inputs = width

@@ -219,3 +219,12 @@ def test_a_saturated_discriminator_is_reported() -> None:
     model = small()
     assert model.warnings({"d_accuracy": 0.9}) == model.warnings({}) == []
     assert "99.9%" in model.warnings({"d_accuracy": 0.999})[0]
+
+
+def test_batch_norm_is_the_generators_alone() -> None:
+    model = small(IMAGE, batch_norm=True)
+    assert sum(isinstance(m, torch.nn.BatchNorm1d) for m in model.generator) == 2
+    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in model.discriminator)
+    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in small(IMAGE).generator)
+    check_moves(model, batch(IMAGE))
+    check_sampling(model)

@@ -23,6 +23,9 @@ class GANConfig:
         tuple[int, ...],
         Option("widths of the generator's hidden layers; the discriminator mirrors", min=1),
     ] = (256, 512)
+    batch_norm: Annotated[bool, Option("in the generator's hidden layers; steadier on images")] = (
+        False
+    )
     dropout: Annotated[float, Option("of the discriminator's hidden units", min=0, below=1)] = 0.0
     latent_dim: Annotated[int, Option("size of z", min=1)] = 64
     noise: Annotated[

@@ -37,7 +37,11 @@ class GAN(Model):
         self.classes = len(data.classes) if config.conditional else 0
         self.range = Range(data.kind, data.shape)
         self.generator = mlp(
-            config.latent_dim + self.classes, config.hidden, data.size, partial(nn.LeakyReLU, 0.2)
+            config.latent_dim + self.classes,
+            config.hidden,
+            data.size,
+            partial(nn.LeakyReLU, 0.2),
+            batch_norm=config.batch_norm,
         )
         self.discriminator = mlp(
             (data.size + self.classes) * config.pack,
