@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -94,29 +93,27 @@ def _inputs(model: Model, source: str, n: int) -> tuple[Tensor, ...]:
 def _trace(
     network: nn.Module, arguments: tuple[Tensor, ...], names: list[str], target: str
 ) -> torch.onnx.ONNXProgram:
-    batch = torch.export.Dim("batch", min=1)
-    inner: Any = {name: {0: batch} for name in ("z", "x", "labels")}
-    shapes = [inner[name] for name in names]
-    shapes += [None] * (2 - len(names))
-    try:
-        with torch.no_grad(), _quiet():
-            program = torch.onnx.export(
-                network,
-                arguments,
-                dynamo=True,
-                verbose=False,
-                optimize=True,
-                input_names=names,
-                output_names=[target],
-                dynamic_shapes=tuple(shapes[: len(arguments)]),
-            )
-    except Exception as error:
-        reason = printable(str(error).strip().partition("\n")[0], 200)
-        raise UserError(
-            f"torch cannot export this model to ONNX ({reason}); `gentool --debug export` shows why"
-        ) from error
-    assert program is not None
-    return program
+    shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in names)
+    problem: Exception | None = None
+    # Strict tracing reads the source, so that len(x) does not fix the batch size; it understands
+    # less of Python than the other way does.
+    for strict in (True, False):
+        try:
+            with torch.no_grad(), _quiet():
+                traced = torch.export.export(
+                    network, arguments, dynamic_shapes=shapes, strict=strict
+                )
+                program = torch.onnx.export(
+                    traced, dynamo=True, verbose=False, input_names=names, output_names=[target]
+                )
+            assert program is not None
+            return program
+        except Exception as error:
+            problem = problem or error
+    reason = printable(str(problem).strip().partition("\n")[0], 200)
+    raise UserError(
+        f"torch cannot export this model to ONNX ({reason}); `gentool --debug export` shows why"
+    ) from problem
 
 
 @contextlib.contextmanager
@@ -150,7 +147,13 @@ def _check(
         feeds = {name: a.numpy() for name, a in zip(names, arguments, strict=True)}
         with torch.no_grad():
             expected = network(*arguments).numpy()
-        found = session.run(None, feeds)[0]
+        try:
+            found = session.run(None, feeds)[0]
+        except Exception as error:  # onnxruntime's own classes have no common public base
+            raise UserError(
+                f"onnxruntime cannot run {printable(str(path))} on a batch of {n} "
+                f"({printable(str(error), 150)}), so it is not kept"
+            ) from error
         worst = max(worst, difference(np.asarray(found), expected))
     if not worst <= TOLERANCE:
         raise UserError(
