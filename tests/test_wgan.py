@@ -109,6 +109,11 @@ def test_estimate_and_loss_are_two_scalars() -> None:
     torch.testing.assert_close(loss, -model.critic(fake, None).mean())
 
 
+def test_default_weight_of_the_penalty() -> None:
+    assert (small(IMAGE).penalty, small(POINTS).penalty) == (10.0, 0.1)
+    assert small(IMAGE, penalty=2.0).penalty == 2.0
+
+
 def test_values_in_half_precision_are_averaged_in_single() -> None:
     values = torch.full((3,), 1.0, dtype=torch.bfloat16)
     assert wasserstein(values, values).dtype == generator_loss(values).dtype == torch.float32

@@ -17,7 +17,10 @@ class WGANConfig:
         Literal["gp", "clip", "spectral"],
         Option("what bounds the critic's slope: gradient penalty, weight clipping, spectral norm"),
     ] = "gp"
-    penalty: Annotated[float, Option("λ, the weight of the gradient penalty", above=0)] = 10.0
+    penalty: Annotated[
+        float | None,
+        Option("λ, the gradient penalty's weight; none: 10 for images, 0.1 for points", above=0),
+    ] = None
     clip: Annotated[float, Option("c: weights are clipped to [−c, c]", above=0)] = 0.01
     critic_steps: Annotated[int, Option("critic updates per generator update", min=1)] = 5
     net: Annotated[

@@ -38,6 +38,9 @@ class WGAN(Model):
         self.latent_shape = (config.latent_dim,)
         self.classes = len(data.classes) if config.conditional else 0
         self.range = Range(data.kind, data.shape)
+        # 10 as in the paper; 0.1 as in its published toy code: narrow modes far apart need steep
+        # walls between them.
+        self.penalty = config.penalty or (10.0 if images else 0.1)
         self.generator: nn.Module
         self.critic: nn.Module
         if images and config.net != "mlp":
@@ -104,7 +107,7 @@ class WGAN(Model):
         if self.config.lipschitz == "gp":
             shape = (len(real), *[1] * (real.dim() - 1))
             penalty = gradient_penalty(f, real, fake, step.noise.uniform("epsilon", shape))
-            loss = loss + self.config.penalty * penalty
+            loss = loss + self.penalty * penalty
             scalars["gradient_penalty"] = penalty
         return Objective(loss, scalars)
 
