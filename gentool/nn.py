@@ -71,8 +71,8 @@ class Range(nn.Module):
     """x = centre + scale·u: between the data's range and one that networks work well in.
 
     Images in [0, 1] are u = 2x − 1 in [−1, 1], the range of tanh. Points are centred and divided
-    by one scalar, the root mean square of their distances to the centre by dimension, so that
-    Euclidean distances keep their proportions; `fit` measures both.
+    by one scalar, the root mean square of their coordinates about the centre, so that Euclidean
+    distances keep their proportions; `fit` measures both.
     """
 
     centre: Tensor
