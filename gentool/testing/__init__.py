@@ -13,7 +13,7 @@ contract, not whether it learns.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,12 +72,18 @@ class Report:
 
 
 def check_model(
-    model: str | ModelSpec, /, *, skip: Mapping[str, str] | None = None, **options: object
+    model: str | ModelSpec,
+    /,
+    *,
+    data: Sequence[str] | None = None,
+    skip: Mapping[str, str] | None = None,
+    **options: object,
 ) -> Report:
     """Hold a model to the whole contract.
 
     Args:
         model: the name of an installed model, ``"flow"`` or ``"dist:flow"``; or its spec.
+        data: the kinds to check, where the options suit only some: ``("image",)``.
         skip: rules that cannot hold for this model, each with the reason, e.g.
             ``{"shares": "batch discrimination mixes examples"}``.
         options: the model's own options, to make it small: ``width=8``.
@@ -94,7 +100,7 @@ def check_model(
         raise ValueError(f"skip names no rule: {', '.join(sorted(unknown))}")
     kept: list[str] = []
     with tempfile.TemporaryDirectory(prefix="gentool-kit-") as folder:
-        found = subjects(model, options, Path(folder))
+        found = subjects(model, options, Path(folder), data)
         for name, rule in ONCE.items():
             _apply(name, rule, found[0], kept, skip)
         for subject in found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ class Subject:
     @property
     def conditional(self) -> bool:
         """Whether the model says that it is class-conditional."""
-        return bool(getattr(self.build(), "classes", 0))
+        with torch.random.fork_rng(devices=[]):
+            return bool(getattr(self.build(), "classes", 0))
 
     def build(self, seed: int = 0) -> Model:
         """A fresh model, as training builds it."""
@@ -171,16 +172,19 @@ def rows(batch: Batch, start: int, stop: int) -> Batch:
     return slice_batch(batch, start, stop)
 
 
-def subjects(model: str | ModelSpec, given: Mapping[str, object], folder: Path) -> list[Subject]:
-    """The model on each kind of data that its spec names."""
+def subjects(
+    model: str | ModelSpec,
+    given: Mapping[str, object],
+    folder: Path,
+    kinds: Sequence[str] | None = None,
+) -> list[Subject]:
+    """The model on each kind of data, by default those that its spec names."""
     if isinstance(model, str):
         plugin = plugins.find(model)
         spec, name, door = plugins.spec_of(plugin), model, plugin.entry_point.module
     else:
         spec, name, door = model, model.factory, model.config.__module__
     config = options.build(spec.config, given)
-    return [
-        Subject(name, door, spec, config, given, DataSpec(kind, SHAPES[kind], CLASSES), folder)
-        for kind in spec.data
-        if kind in SHAPES
-    ]
+    known = [kind for kind in kinds or spec.data if kind in SHAPES] or ["points"]
+    data = [DataSpec(kind, SHAPES[kind], CLASSES) for kind in known]  # type: ignore[arg-type]
+    return [Subject(name, door, spec, config, given, one, folder) for one in data]

@@ -55,6 +55,13 @@ def save_and_load(subject: Subject) -> None:
     loaded = materialise(subject.spec, subject.config, header, skeleton, tensors)
     wrong = first_difference(model.state_dict(), loaded.state_dict())
     demand(wrong is None, f"{wrong!r} does not come back from model.safetensors")
+    for name, module in model.named_modules():
+        loose = next((k for k, v in vars(module).items() if isinstance(v, torch.Tensor)), None)
+        demand(
+            loose is None,
+            f"the attribute {'.'.join(filter(None, (name, loose)))!r} is neither a parameter nor a "
+            "buffer, so it is not saved and stays on the CPU; use register_buffer",
+        )
     forgotten = _forgotten(model, loaded)
     demand(
         forgotten is None,
