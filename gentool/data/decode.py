@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -36,6 +37,7 @@ MAX_FILE_BYTES = 128 * 2**20
 """Larger files are refused before they are read."""
 
 _GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"))
+_HOLD_EXIF = frozenset(("exif", "xmp", "Raw profile type exif"))
 _FILTER = Image.Resampling.LANCZOS
 
 
@@ -72,8 +74,7 @@ class Target:
     only_grey: bool = False
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """`pixels` uint8 (C, H, W); the file's own (H, W), mode, and whether it has several frames."""
 
     pixels: np.ndarray
@@ -131,8 +132,9 @@ def convert(image: Image.Image, target: Target) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF" or not image.info.keys() & {"exif", "xmp", "Raw profile type exif"}:
-        return 1  # Pillow turns a TIFF on its own while it loads
+    # Pillow turns a TIFF on its own while it loads.
+    if image.format == "TIFF" or _HOLD_EXIF.isdisjoint(image.info):
+        return 1
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # damaged metadata does not make the pixels bad

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gentool.data.dataset import Progress
 from gentool.data.process import Process
@@ -106,20 +107,23 @@ class Crew:
     def _feed(self, job: Job, batches: _Batches, answers: _Queue, over: threading.Event) -> None:
         process: Process | None = None
         try:
-            for batch in batches:
-                if over.is_set():
-                    return
+            batch = batches.take()
+            while batch is not None and not over.is_set():
                 process = process or self._ready(job)
                 if process is None:  # none is to be had here, so this thread works itself
                     with contextlib.closing(Worker(job)) as worker:
-                        answers.put((len(batch), worker.decode(batch)))
+                        answers.put((len(batch.items), worker.decode(batch.items)))
+                    batch = batches.take()
                     continue
-                answer = process.ask(batch)
+                process.send(batch.text)
+                following = batches.take()  # made ready while the process works
+                answer = process.receive()
                 if answer is None:  # it died: find out on which image
                     process.end()
                     process = None
-                    answer = self._one_by_one(job, batch)
-                answers.put((len(batch), answer))
+                    answer = self._one_by_one(job, batch.items)
+                answers.put((len(batch.items), answer))
+                batch = following
         except BaseException as error:
             answers.put((0, error))
         finally:
@@ -132,7 +136,10 @@ class Crew:
         process: Process | None = None
         for item in batch:
             process = process or self._ready(job)
-            answer = process.ask([item]) if process else None
+            answer = None
+            if process is not None:
+                process.send(json.dumps([item]))
+                answer = process.receive()
             if answer is not None:
                 outcome.add(answer)
                 continue
@@ -163,23 +170,26 @@ _Answers = Generator[tuple[int, dict[str, Any]], None, None]
 
 def _here(job: Job, batches: _Batches) -> _Answers:
     with contextlib.closing(Worker(job)) as worker:
-        for batch in batches:
-            yield len(batch), worker.decode(batch)
+        while (batch := batches.take()) is not None:
+            yield len(batch.items), worker.decode(batch.items)
+
+
+class _Batch(NamedTuple):
+    items: list[Item]
+    text: str  # the same as JSON
 
 
 class _Batches:
-    """An iterator of batches that several threads may draw from."""
+    """Batches of items, from which several threads may take."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._batches = _batched(items)
         self._lock = threading.Lock()
 
-    def __iter__(self) -> Iterator[list[Item]]:
-        return self
-
-    def __next__(self) -> list[Item]:
+    def take(self) -> _Batch | None:
         with self._lock:
-            return next(self._batches)
+            items = next(self._batches, None)
+        return None if items is None else _Batch(items, json.dumps(items))
 
 
 def _batched(items: Iterable[Item]) -> Iterator[list[Item]]:

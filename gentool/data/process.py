@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from gentool.data.worker import Item, Job
+from gentool.data.worker import Job
 
 
 class Process:
@@ -32,11 +32,19 @@ class Process:
 
     def give(self, job: Job) -> bool:
         """Hand over the job; False where the process does not even start."""
-        return self._exchange(job.to_json()) == "ready\n"
+        self.send(job.to_json())
+        return self._line() == "ready\n"
 
-    def ask(self, batch: list[Item]) -> dict[str, Any] | None:
-        """The answer to one batch (`Worker.decode`); None when the process has died."""
-        line = self._exchange(json.dumps(batch))
+    def send(self, batch: str) -> None:
+        """Send a batch, as JSON; `receive` has the answer."""
+        with contextlib.suppress(OSError):  # a death is noticed when the answer is missing
+            if self._child is not None and self._child.stdin is not None:
+                self._child.stdin.write(batch + "\n")
+                self._child.stdin.flush()
+
+    def receive(self) -> dict[str, Any] | None:
+        """The answer to the batch (`Worker.decode`); None when the process has died."""
+        line = self._line()
         return json.loads(line) if line.endswith("\n") else None
 
     def end(self) -> None:
@@ -51,13 +59,9 @@ class Process:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def _exchange(self, line: str) -> str:
-        """Send a line, return the line that comes back; "" where nobody is there."""
-        if self._child is None or self._child.stdin is None or self._child.stdout is None:
+    def _line(self) -> str:
+        if self._child is None or self._child.stdout is None:
             return ""
-        try:
-            self._child.stdin.write(line + "\n")
-            self._child.stdin.flush()
+        with contextlib.suppress(OSError):
             return self._child.stdout.readline()
-        except OSError:
-            return ""
+        return ""
