@@ -9,6 +9,7 @@ caller's main module is not run again, and a decoder that crashes takes only its
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ from gentool.data.decode import (
     Target,
     decode,
 )
+
+_RUN_BYTES = 2**20
 
 
 class Member(NamedTuple):
@@ -83,13 +86,13 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.archive = os.open(job.archive, os.O_RDONLY) if job.archive else -1
-        # Written by pwrite: a mapped page costs a fault for every row that is first touched.
-        self.out = {split: os.open(path, os.O_WRONLY) for split, path in job.arrays.items()}
+        self.out = {split: _Rows(path, job) for split, path in job.arrays.items()}
 
     def close(self) -> None:
-        for descriptor in (self.archive, *self.out.values()):
-            if descriptor >= 0:
-                os.close(descriptor)
+        if self.archive >= 0:
+            os.close(self.archive)
+        for rows in self.out.values():
+            rows.close()
 
     def decode(self, items: list[Item]) -> dict[str, Any]:
         """Decode a batch; stops at the first image of another size or with unexpected colour.
@@ -118,12 +121,43 @@ class Worker:
                 except ColouredError:
                     stop = ["colour"]
                     break
-                pixels = np.ascontiguousarray(image.pixels)
-                os.pwrite(self.out[split], pixels.data, self.job.start + row * pixels.nbytes)
+                self.out[split].put(row, image.pixels)
                 sizes[f"{image.size[0]}x{image.size[1]}"] += 1
                 modes[image.mode] += 1
                 frames += image.frames
+        for rows in self.out.values():
+            rows.flush()
         return {"sizes": sizes, "modes": modes, "frames": frames, "bad": bad, "stop": stop}
+
+
+class _Rows:
+    """A file of rows (C, H, W), written in runs.
+
+    By pwrite, since in a mapped file every page that is touched first costs a fault.
+    """
+
+    def __init__(self, path: str, job: Job) -> None:
+        assert job.target.size is not None
+        shape = (job.target.channels, *job.target.size)
+        self._start, self._size = job.start, math.prod(shape)
+        self._run = np.empty((max(_RUN_BYTES // self._size, 1), *shape), np.uint8)
+        self._first = self._n = 0
+        self._file = os.open(path, os.O_WRONLY)
+
+    def put(self, row: int, pixels: np.ndarray) -> None:
+        if self._n == len(self._run) or row != self._first + self._n:
+            self.flush()
+            self._first = row
+        self._run[self._n] = pixels
+        self._n += 1
+
+    def flush(self) -> None:
+        if self._n:
+            os.pwrite(self._file, self._run[: self._n].data, self._start + self._first * self._size)
+            self._first, self._n = self._first + self._n, 0
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
 def read(where: str | Member, archive: int = -1) -> bytes:
