@@ -13,8 +13,10 @@
 #endif
 
 #ifndef GENTOOL_CUDA_TARGETS
-#define GENTOOL_CUDA_TARGETS ""
+#define GENTOOL_CUDA_TARGETS
 #endif
+#define GENTOOL_TEXT_OF(...) #__VA_ARGS__
+#define GENTOOL_TEXT(...) GENTOOL_TEXT_OF(__VA_ARGS__)
 
 namespace {
 
@@ -49,7 +51,7 @@ PYBIND11_MODULE(_C, module) {
   module.attr("compiler") = compiler();
   module.attr("cpu_vectors") = vectors();
   module.attr("cuda_version") = CUDART_VERSION;
-  module.attr("cuda_targets") = GENTOOL_CUDA_TARGETS;
+  module.attr("cuda_targets") = GENTOOL_TEXT(GENTOOL_CUDA_TARGETS);
 #ifdef _OPENMP
   module.attr("threads") = "OpenMP, torch's own";
 #else

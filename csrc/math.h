@@ -94,7 +94,7 @@ GENTOOL_FN float at_least(float bound, float x) { return bound > x ? bound : x; 
 GENTOOL_FN float exp_minus(float x) {
   const float c[] = GENTOOL_EXP_COEFFICIENTS;
   float shifted;
-  const float r = reduce(-at_most(104.0f, x), shifted);
+  const float r = reduce(-at_most(106.0f, x), shifted);
   const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
   // 2ⁿ⁺⁶⁴ from the bits, where it cannot be subnormal, then 2⁻⁶⁴.
   return value * as_float((as_bits(shifted) << 23) + 0x5F800000u) * 5.42101086e-20f;
@@ -106,7 +106,7 @@ GENTOOL_FN double exp_minus(double x) { return exp(-x); }
 GENTOOL_FN float exp_(float x) {
   const float c[] = GENTOOL_EXP_COEFFICIENTS;
   float shifted;
-  const float r = reduce(at_most(89.0f, at_least(-104.0f, x)), shifted);
+  const float r = reduce(at_most(89.0f, at_least(-106.0f, x)), shifted);
   const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
   const int32_t power = static_cast<int32_t>(as_bits(shifted) - 0x4B400000u), half = power >> 1;
   return value * as_float(static_cast<uint32_t>(half + 127) << 23) *
@@ -117,7 +117,7 @@ GENTOOL_FN float exp_(float x) {
 // put right to first order.
 GENTOOL_FN float exp_quick(float x) {
 #if defined(__CUDA_ARCH__)
-  x = at_most(89.0f, at_least(-104.0f, x));
+  x = at_most(89.0f, at_least(-106.0f, x));
   const float y = x * 1.44269504f;
   float power;
   asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(y));

@@ -42,9 +42,12 @@ def build() -> Path:
         _child(_COMPILE.format(directory=str(work), cuda=cuda_targets() or ""), "compiling")
         library = work / cache.LIBRARY
         _child(_VERIFY.format(library=str(library)), "checking the compiled kernels")
-        cache.Record(torch.__version__, cache.abi(), library.stat().st_size).write(
-            work / cache.RECORD
-        )
+        cache.Record(
+            torch=torch.__version__,
+            abi=cache.abi(),
+            sources=sources.digest(sources.root()),
+            size=library.stat().st_size,
+        ).write(work / cache.RECORD)
         # Kept: the library and its record. Objects and ninja's files are no use to anyone.
         for path in work.iterdir():
             if path.name not in (cache.LIBRARY, cache.RECORD):

@@ -24,6 +24,7 @@ class Record:
 
     torch: str
     abi: str
+    sources: str
     size: int
     needs: tuple[str, ...] = ()
 
@@ -35,7 +36,13 @@ class Record:
         """Raises ValueError on anything else than a record."""
         try:
             value = json.loads(path.read_text())
-            return cls(value["torch"], value["abi"], value["size"], tuple(value["needs"]))
+            return cls(
+                torch=value["torch"],
+                abi=value["abi"],
+                sources=value["sources"],
+                size=value["size"],
+                needs=tuple(value["needs"]),
+            )
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as e:
             raise ValueError(f"{path} is not a record of a build") from e
 

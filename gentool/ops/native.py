@@ -92,6 +92,8 @@ def _check(library: Path, record_path: Path) -> None:
         raise ValueError(f"built for torch {record.torch}, this is {torch.__version__}")
     if record.abi != cache.abi():
         raise ValueError(f"built for {record.abi}, this is {cache.abi()}")
+    if record.sources != sources.digest(sources.root()):
+        raise ValueError("built from other sources")
     if record.size != info.st_size:  # loading a truncated library can kill the process
         raise ValueError(f"{info.st_size} bytes long, expected {record.size}")
     missing = set(record.needs) - cache.cpu_flags()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def cxx_flags(native: bool, cuda: bool, targets: str = "") -> list[str]:
     No fast-math: NaN and infinities keep their meaning. errno and traps only stand in the way of
     vectors; contraction is off because the noise must round alike everywhere (see math.h).
     """
-    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+    flags = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
     if native:
         flags.append("-mcpu=native" if sys.platform == "darwin" else "-march=native")
     elif platform.machine() in ("x86_64", "AMD64"):
@@ -60,7 +61,8 @@ def cxx_flags(native: bool, cuda: bool, targets: str = "") -> list[str]:
         # The other flag quiets a note on how old compilers passed vectors to functions.
         flags += ["-fopenmp", "-Wno-psabi"]
     if cuda:
-        flags += ["-DGENTOOL_WITH_CUDA", f'-DGENTOOL_CUDA_TARGETS=\\"{targets}\\"']
+        # No quotes and no semicolons: the flags pass through a shell in one build, not in the other.
+        flags += ["-DGENTOOL_WITH_CUDA", f"-DGENTOOL_CUDA_TARGETS={re.sub('[;, ]+', ',', targets)}"]
     return flags
 
 
