@@ -25,11 +25,11 @@ def swd(real: Tensor, fake: Tensor) -> dict[str, float]:
         real, fake: float (n, d), or uint8 (n, C, H, W); the same n.
     """
     if real.ndim == 2:
-        return {"swd": sliced_wasserstein(real.float(), fake.float())}
+        return {"swd": sliced_wasserstein(real.float(), fake.float(), PROJECTIONS)}
     levels: dict[str, float] = {}
     for a, b in zip(_descriptors(real), _descriptors(fake), strict=True):
         side, patches_a, patches_b = a[0], normalised(a[1]), normalised(b[1])
-        levels[f"swd_{side}"] = 1e3 * sliced_wasserstein(patches_a, patches_b)
+        levels[f"swd_{side}"] = 1e3 * sliced_wasserstein(patches_a, patches_b, PROJECTIONS)
     return {"swd": sum(levels.values()) / len(levels), **levels}
 
 

@@ -122,9 +122,9 @@ def read(path: Path) -> Recipe:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         table = content.get("recipe", {})
         model, anchor = content.get("model", ""), table.get("anchor", "")
-        checks = tuple(_check(entry, bool(model)) for entry in table.get("check", []))
         if bool(model) == bool(anchor):
             raise ValueError("it needs either a model or an anchor")
+        checks = tuple(_check(entry, bool(model)) for entry in table.get("check", []))
         return Recipe(
             name=path.stem,
             path=path,

@@ -1,0 +1,133 @@
+"""``gentool verify``: recipes are sound, and a number out of its band is a failure."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Result
+
+from gentool import options, plugins
+from gentool.cli.verify import job_of
+from gentool.data.registry import sources
+from gentool.metrics import registry
+from gentool.verify import anchors, recipes
+
+Cli = Callable[..., Result]
+
+SHIPPED = recipes.shipped()
+
+
+@pytest.mark.parametrize("recipe", SHIPPED, ids=lambda r: r.name)
+def test_a_shipped_recipe_is_sound(recipe: recipes.Recipe) -> None:
+    assert recipe.source and recipe.setting and recipe.minutes
+    for check in recipe.checks:
+        assert check.holds(check.expected), "the published number itself must pass"
+    if recipe.anchor:
+        assert recipe.anchor in anchors.ANCHORS
+        return
+    job = job_of(recipe, None, {"device": "cpu"})
+    assert job.data_options.data in {source.name for source in sources()}
+    for check in recipe.checks:
+        metric = registry.find(check.metric)
+        known = {v.name for v in metric.values}
+        assert check.value in known or metric.name == "elbo"
+
+
+def test_quick_recipes_fit_ten_minutes() -> None:
+    quick = [r for r in SHIPPED if r.quick]
+    assert quick and sum(r.minutes or 0 for r in quick) <= 10
+
+
+def test_every_recipe_file_is_a_config_of_train() -> None:
+    for path in recipes.folder().glob("*.toml"):
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "model" in content:
+            spec = plugins.spec_of(plugins.find(content["model"]))
+            assert options.fields_of(spec.config)
+            job_of(recipes.read(path), None, {})
+
+
+RECIPE = """
+model = "vae"
+data = "ring:2000"
+steps = 20
+hidden = [8]
+sample-every = 0
+
+[recipe]
+source = "a test"
+
+[[recipe.check]]
+metric = "modes"
+value = "modes"
+expected = 8
+band = {band}
+n = 100
+"""
+
+
+@pytest.mark.parametrize(("band", "code"), [("[0, 8]", 0), ("[9, 10]", 1)])
+def test_a_number_is_held_to_its_band(cli: Cli, band: str, code: int) -> None:
+    Path("mine.toml").write_text(RECIPE.format(band=band))
+    Path("runs").mkdir()
+    Path("runs/.latest").write_text("/the/latest\n")
+    result = cli("verify", "mine.toml", "--device", "cpu")
+    assert result.code == code, result.err
+    assert ("FAIL" in result.out) == bool(code)
+    assert "a test" in result.out and band.strip("[]").split(",")[1].strip() in result.out
+    assert Path("runs/.latest").read_text() == "/the/latest\n"
+    assert [p.name for p in Path("runs").iterdir()] == [".latest"]
+
+
+def test_runs_are_kept_on_request(cli: Cli) -> None:
+    Path("mine.toml").write_text(RECIPE.format(band="[0, 8]"))
+    result = cli("verify", "mine.toml", "--out", "kept", "--json")
+    outcome = json.loads(result.out)[0]
+    assert outcome["verdict"] == "pass" and outcome["recipe"] == "mine"
+    assert Path("kept/mine/model.safetensors").is_file()
+    assert not Path("runs").exists()
+
+
+def test_what_could_not_run_is_no_pass(cli: Cli) -> None:
+    text = RECIPE.format(band="[0, 8]").replace('"ring:2000"', '"no-such-data"')
+    Path("mine.toml").write_text(text)
+    result = cli("verify", "mine.toml")
+    assert result.code == 1 and "not run" in result.out and "no-such-data" in result.err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("band = [0, 8]", "band = [8, 0]"), "is empty"),
+        (("n = 100", "m = 100"), "unknown key 'm'"),
+        (("n = 100", 'n = "100"'), "is '100', not int"),
+        (("metric =", "metrik ="), "unknown key 'metrik'"),
+        (('model = "vae"', ""), "either a model or an anchor"),
+        (("hidden = [8]", "hiden = [8]"), "did you mean 'hidden'"),
+        (("[[recipe.check]]", "[[recipe.check"), "is no recipe"),
+    ],
+)
+def test_mistakes_in_a_recipe_are_one_sentence(
+    cli: Cli, change: tuple[str, str], words: str
+) -> None:
+    Path("mine.toml").write_text(RECIPE.format(band="[0, 8]").replace(*change))
+    result = cli("verify", "mine.toml")
+    assert result.code == 2 and words in result.err, result.err
+
+
+def test_names_are_checked(cli: Cli) -> None:
+    assert "did you mean" in cli("verify", "pytorch-vea").err
+    assert cli("verify").code == 2
+    assert cli("verify", "../../etc/passwd").code == 2
+    listed = json.loads(cli("verify", "--list", "--json").out)
+    assert {r["name"] for r in listed} >= {"pytorch-vae", "iwae-1", "prdc-of-normals"}
+
+
+def test_the_distances_of_normals(cli: Cli) -> None:
+    """One anchor runs here; the others take longer."""
+    result = cli("verify", "distances-of-normals")
+    assert result.code == 0 and result.out.count("pass") == 2
