@@ -109,7 +109,9 @@ def probe(plugin: plugins.Plugin, group: str) -> Finding:
             plugins.spec_of(plugin)
         hooks, unknown = implemented(module)
         advice += [f"{n} is no hook{nearest(n, known_hooks())}" for n in unknown]
-        if not hooks:
+        if getattr(module, "__file__", "") is None:
+            problem = "what is imported is a folder of that name, not the module; go elsewhere"
+        elif not hooks:
             problem = "it implements no hook"
     except (Exception, SystemExit) as error:
         cause = error.__cause__ if isinstance(error, UserError) and error.__cause__ else error

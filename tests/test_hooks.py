@@ -117,12 +117,17 @@ BAD = {
 }
 
 
-def test_bad_plugins_harm_nobody_and_the_doctor_names_each(announce: Announce, cli: Cli) -> None:
+def test_bad_plugins_harm_nobody_and_the_doctor_names_each(
+    announce: Announce, cli: Cli, tmp_path: Path
+) -> None:
     for name, (source, _) in BAD.items():
         announce("acme", name, source, hookspecs.GROUP)
     announce("acme", "typo", "from gentool.hookspecs import hookimpl\n@hookimpl\n"
              "def gentool_metric(register): ...\n")  # fmt: skip
     announce("acme", "pause", "import time; time.sleep(2)")
+    announce("acme", "folder", "")
+    (tmp_path / "site" / "made_up_acme_folder.py").unlink()
+    (tmp_path / "site" / "made_up_acme_folder").mkdir()
     announce("acme", "other", "def gentool_metrics(register): ...\n")
     assert cli("--help").code == 0 and cli("train", "--help").code == 0
     trained = cli("train", "vae", *SMALL, "--steps", "1", "--out", "run")
@@ -140,6 +145,7 @@ def test_bad_plugins_harm_nobody_and_the_doctor_names_each(announce: Announce, c
         assert finding["version"] == "2.5" and "\n" not in finding["problem"]
     assert "boom" in by_name["acme", "raises"]["traceback"]
     assert by_name["acme", "pause"]["seconds"] > 2
+    assert "a folder of that name" in by_name["acme", "folder"]["problem"]
     assert by_name["acme", "other"]["problem"] == "it implements no hook"
     assert "did you mean 'gentool_metrics'" in by_name["acme", "typo"]["advice"][0]
 

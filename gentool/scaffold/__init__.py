@@ -25,7 +25,7 @@ PLACES = {
 }
 """The templates, and where each goes in the new package."""
 
-LONGEST = 50
+LONGEST = 30
 
 
 def write(name: str, folder: Path) -> Path:
