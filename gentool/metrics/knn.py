@@ -7,19 +7,22 @@ memory needed does not grow with the product of the two sizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-ROWS, COLUMNS = 1024, 2048
-"""A tile of distances on the CPU: 8 MB of float32."""
+ROWS, COLUMNS = 128, 4096
+"""A tile of distances on the CPU: 2 MB of float32."""
 
-GPU_FACTOR = 8
-"""Tiles are this much longer either way on a GPU, where launches cost more than memory."""
+GPU_ROWS, GPU_COLUMNS = 8192, 16384
+"""On a GPU launches cost more than memory."""
 
 GROUP = 32
+T = TypeVar("T")
 
 
 def nearest(a: Tensor, b: Tensor, k: int, *, itself: bool = False) -> tuple[Tensor, Tensor]:
@@ -43,7 +46,8 @@ def nearest(a: Tensor, b: Tensor, k: int, *, itself: bool = False) -> tuple[Tens
         raise ValueError(f"{len(b)} points have no {k} nearest neighbours")
     found = torch.empty((len(a), k), dtype=torch.int64, device=a.device)
     ranked = _Tiles(a, b)
-    for rows in ranked.row_blocks():
+
+    def search(rows: slice) -> None:
         values, indices = [], []
         for columns, tile in ranked.tiles(rows):
             if itself:
@@ -53,6 +57,9 @@ def nearest(a: Tensor, b: Tensor, k: int, *, itself: bool = False) -> tuple[Tens
             indices.append(where + columns.start)
         candidates = torch.cat(values, 1).topk(k, largest=False, sorted=False).indices
         found[rows] = torch.cat(indices, 1).gather(1, candidates)
+
+    for _ in ranked.each_block(search):
+        pass
     return _exact(a, b, found)
 
 
@@ -88,15 +95,21 @@ def balls(real: Tensor, fake: Tensor, real_radius: Tensor, fake_radius: Tensor) 
     in_fake = torch.zeros(n, dtype=torch.bool, device=real.device)
     reached = torch.zeros(n, dtype=torch.bool, device=real.device)
     pairs = _Tiles(real, fake)
-    for rows in pairs.row_blocks():
+
+    def count(rows: slice) -> Tensor:
         # Tiles lack ‖a‖², so it moves to the other side of each comparison.
         square = pairs.square[rows]
         within = (real_radius[rows].square() - square).unsqueeze(1)
+        holders = torch.empty(m, dtype=torch.int64, device=real.device)
         for columns, tile in pairs.tiles(rows):
             held = tile <= within
-            around[columns] += held.sum(0)
+            holders[columns] = held.sum(0)
             reached[rows] |= held.any(1)
             in_fake[rows] |= (tile - fake_radius[columns].square()).amin(1) <= -square
+        return holders
+
+    for holders in pairs.each_block(count):
+        around += holders
     return Balls(around, in_fake, reached)
 
 
@@ -106,17 +119,32 @@ class _Tiles:
     def __init__(self, a: Tensor, b: Tensor) -> None:
         # Distances are differences of norms: the smaller the norms, the less is cancelled.
         centre = b.mean(0)
-        self.factor = 1 if a.device.type == "cpu" else GPU_FACTOR
         a, b = a - centre, b - centre
         self.square = a.square().sum(1)
         self.left = torch.cat([-2 * a, a.new_ones(len(a), 1)], 1)
         self.right = torch.cat([b, b.square().sum(1, keepdim=True)], 1)
+        self.on_cpu = a.device.type == "cpu"
 
-    def row_blocks(self) -> Iterator[slice]:
-        return _blocks(len(self.left), ROWS * self.factor)
+    def each_block(self, function: Callable[[slice], T]) -> Iterator[T]:
+        """Call `function` for each block of rows; yields what it returns, in order.
+
+        On the CPU every thread has blocks of its own: one parallel region in all, where torch
+        would open and close one for each small operation.
+        """
+        blocks = list(_blocks(len(self.left), ROWS if self.on_cpu else GPU_ROWS))
+        threads = torch.get_num_threads() if self.on_cpu else 1
+        if threads == 1 or len(blocks) == 1:
+            yield from map(function, blocks)
+            return
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                yield from pool.map(function, blocks)
+        finally:
+            torch.set_num_threads(threads)
 
     def tiles(self, rows: slice) -> Iterator[tuple[slice, Tensor]]:
-        for columns in _blocks(len(self.right), COLUMNS * self.factor):
+        for columns in _blocks(len(self.right), COLUMNS if self.on_cpu else GPU_COLUMNS):
             yield columns, self.left[rows] @ self.right[columns].T
 
 
@@ -156,7 +184,7 @@ def _exact(a: Tensor, b: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
     """Distances of the neighbours that were found, from differences, in ascending order."""
     k, d = found.shape[1], max(1, a.shape[1])
     distances = torch.empty(found.shape, dtype=a.dtype, device=a.device)
-    for rows in _blocks(len(a), max(1, ROWS * COLUMNS // (k * d))):
+    for rows in _blocks(len(a), max(1, 2**21 // (k * d))):
         distances[rows] = (a[rows].unsqueeze(1) - b[found[rows]]).square().sum(2).sqrt()
     order = distances.argsort(dim=1, stable=True)
     return distances.gather(1, order), found.gather(1, order)
