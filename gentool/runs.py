@@ -68,6 +68,10 @@ class Run:
         return self.path / "README.md"
 
     @property
+    def profile(self) -> Path:
+        return self.path / "profile.json"
+
+    @property
     def state(self) -> Path:
         return self.path / "state"
 

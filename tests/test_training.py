@@ -307,3 +307,10 @@ def test_the_best_model_is_kept_by_its_test_scalar(cli: Cli, tmp_path: Path) -> 
 def test_out_of_memory_is_advice(cli: Cli, tmp_path: Path) -> None:
     result = cli("train", "vae", "--data", "glyphs:64", "--hidden", 10**9, "--out", "run")
     assert result.code == 2 and "memory" in result.err and "Traceback" not in result.err
+
+
+def test_a_profile_says_where_the_time_goes(cli: Cli, tmp_path: Path) -> None:
+    options = ("--steps", 40, "--batch-size", 16, "--profile", "--out", "run")
+    result = cli("train", "vae", *SMALL, *options)
+    assert result.code == 0 and "time a step" in result.err and "addmm" in result.err
+    assert "traceEvents" in json.loads((tmp_path / "run" / "profile.json").read_text())

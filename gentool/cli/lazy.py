@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -33,7 +33,7 @@ class Verb:
 class LazyGroup(TyperGroup):
     """A group whose verbs are in a table; listing them imports none."""
 
-    verbs: dict[str, Verb]
+    verbs: ClassVar[dict[str, Verb]]
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.verbs)

@@ -86,6 +86,10 @@ class Display:
         """Start the clock of the next epoch; evaluation and pictures do not count as training."""
         self._epoch_began, self._epoch_step = time.monotonic(), step
 
+    def say(self, text: str) -> None:
+        """Print text as it is."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
     def warn(self, message: str) -> None:
         self.console.print(f"warning: {message}", soft_wrap=True, markup=False, style="yellow")
 

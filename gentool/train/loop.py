@@ -24,6 +24,7 @@ from gentool.train.distributed import World
 from gentool.train.metrics import MetricsLog
 from gentool.train.pictures import Pictures
 from gentool.train.player import Average, PlayerState, autocast, freeze_all_but
+from gentool.train.profiling import Profile
 from gentool.train.saver import Saver
 from gentool.train.settings import TrainSettings
 from gentool.train.state import Checkpoint
@@ -140,9 +141,12 @@ class Trainer:
 
     def _fit(self, display: Display, stop: StopRequest) -> None:
         self.model.train()
+        wanted = self.settings.profile and self.world.leads
+        profiler = Profile(self.run.profile if wanted else None)
         display.begin_epoch(self.step)
         while self.step < self.total:
             self.take_step()
+            profiler.step()
             if display.due():
                 display.step(self.step, self.players[0].running("loss"))
             ended = self.step % self.feed.per_epoch == 0 or self.step == self.total
@@ -154,6 +158,8 @@ class Trainer:
                 self.save()
                 self.saver.wait()
                 raise reason
+        if profiler.table:
+            display.say(profiler.table)
 
     def _stop_reason(self, stop: StopRequest) -> Stopped | None:
         """Why to stop after this step; several processes agree every few steps."""

@@ -61,6 +61,9 @@ class TrainSettings:
     log: Annotated[
         tuple[str, ...] | None, Option("plugins that follow the run, such as tensorboard")
     ] = None
+    profile: Annotated[
+        bool, Option("trace steps 11 to 30 into profile.json, and say where the time goes")
+    ] = False
     max_time: Annotated[
         str | None, Option("save and stop after this long, e.g. 90s, 30m or 2h")
     ] = None
