@@ -27,6 +27,7 @@ from gentool.spec import ModelSpec
 if TYPE_CHECKING:
     from gentool.data.registry import SourceInfo
     from gentool.exporters import ExporterInfo
+    from gentool.metrics.registry import MetricInfo
     from gentool.runs import Run
 
 GROUP = "gentool"
@@ -50,7 +51,7 @@ def gentool_data_sources(register: Callable[[SourceInfo], None]) -> None:
 
 
 @hookspec
-def gentool_metrics(register: Callable[[Any], None]) -> None:
+def gentool_metrics(register: Callable[[MetricInfo], None]) -> None:
     """Register metrics for ``gentool evaluate``; called for a name that is not built in."""
 
 

@@ -96,6 +96,9 @@ def test_a_hub_folder_is_whole_and_samples(cli: Cli) -> None:
     assert "| hidden | [8] |" in card and "| test neg_elbo |" in card
     same = [gentool.load(p).sample(3) for p in ("run", "folder", weights)]
     assert torch.equal(same[0], same[1]) and torch.equal(same[0], same[2])
+    for arguments in (("run",), ("run", "run"), ("folder", "run", "--force")):
+        refused = cli("export", *arguments)
+        assert refused.code == 2 and "run is a run; say where to" in refused.err
     again = cli("export", "run", "folder")
     assert again.code == 2 and "--force" in again.err
     assert cli("export", "folder/model.safetensors", "folder", "--force").code == 0

@@ -28,7 +28,11 @@ def export(
     # With one argument it is OUT, and the latest run is exported.
     run_name, target = (None, Path(source)) if out is None else (source, Path(out))
     from gentool import exporters
+    from gentool.runs import Run
 
+    if Run(target).state.is_dir():
+        shown = printable(str(target))
+        raise UserError(f"{shown} is a run; say where to: gentool export {shown} model.onnx")
     exporter = exporters.find(target, format)
     taken = target.is_file() or (target.is_dir() and any(target.iterdir()))
     if taken and not force:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.random import fork_rng
+
 from gentool.spec import ModelSpec
 from gentool.testing import (
     capability_rules,
@@ -99,7 +101,8 @@ def check_model(
     if unknown:
         raise ValueError(f"skip names no rule: {', '.join(sorted(unknown))}")
     kept: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="gentool-kit-") as folder:
+    # The kit seeds torch's generator; what the caller draws afterwards is as if it had not.
+    with tempfile.TemporaryDirectory(prefix="gentool-kit-") as folder, fork_rng(devices=[]):
         found = subjects(model, options, Path(folder), data)
         for name, rule in ONCE.items():
             _apply(name, rule, found[0], kept, skip)

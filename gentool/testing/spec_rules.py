@@ -13,6 +13,7 @@ from typing import get_args
 import torch
 
 from gentool import options
+from gentool.data.options import DataOptions
 from gentool.errors import UserError
 from gentool.options import SpecError
 from gentool.plugins import check_spec_fields
@@ -74,12 +75,11 @@ def spec(subject: Subject) -> None:
             f"Annotated[…, Option('what it is')] = …",
         )
     try:
-        options.build(TrainSettings, {k: v for k, v in given.defaults.items() if k in CORE})
+        for kind in (TrainSettings, DataOptions):
+            names = {f.name for f in options.fields_of(kind)}
+            options.build(kind, {k: v for k, v in given.defaults.items() if k in names})
     except UserError as error:
         raise ConformanceError(f"the spec's defaults are no valid options: {error}") from error
-
-
-CORE = {f.name for f in options.fields_of(TrainSettings)}
 
 
 def config(subject: Subject) -> None:

@@ -20,7 +20,6 @@ from gentool.sampling import draw_samples
 from gentool.spec import DataSpec, ModelSpec
 from gentool.train.distributed import World
 from gentool.train.loop import Trainer
-from gentool.train.metrics import MetricsLog
 from gentool.train.player import freeze_all_but, slice_batch
 from gentool.train.settings import TrainSettings
 from gentool.weights import Header
@@ -125,7 +124,7 @@ class Subject:
             model.train(was_training)
 
     def trainer(self, name: str, steps: int, world: World | None = None, **more: Any) -> Trainer:
-        """A trainer of a prepared model in a folder of its own; its log is open."""
+        """A trainer of a prepared model in a folder of its own."""
         dataset = Dataset(
             "kit", self.split(EXAMPLES, 1), self.split(9, 2), self.data, Report(), "kit"
         )
@@ -134,9 +133,7 @@ class Subject:
         run.samples.mkdir(parents=True, exist_ok=True)
         model = self.prepared().train()
         header = self.header()
-        made = Trainer(model, header, self.spec, dataset, settings, run, world or World(CPU))
-        made.log = MetricsLog(run.metrics)
-        return made
+        return Trainer(model, header, self.spec, dataset, settings, run, world or World(CPU))
 
     def header(self) -> Header:
         """What a model file of this subject says of itself."""

@@ -96,6 +96,8 @@ def resume(subject: Subject) -> None:
     parts = subject.trainer("parts", steps=20)
     torch.manual_seed(99)
     parts.restore(load_newest(whole.run.state))
+    assert parts.log is not None
+    parts.log.close()
     _train(parts, half)
     wrong = first_difference(whole.model.state_dict(), parts.model.state_dict())
     demand(
