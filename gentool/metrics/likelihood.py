@@ -16,7 +16,7 @@ from gentool.noise import Noise
 
 Progress = Callable[[str, int, int], None]
 
-IMAGES, CHUNK = 20, 100
+IMAGES, CHUNK = 20, 50
 """Examples, and latents of each, that are decoded at a time on the CPU."""
 
 GPU_FACTOR = 5
