@@ -59,6 +59,7 @@ def test_a_run_is_judged_and_remembers_it(cli: Cli, vae: Path) -> None:
         assert name in record["values"]
     assert record["settings"]["n"] == 100 and record["settings"]["samples"] == "uint8"
     assert record["features"]["name"] == "classifier" and len(record["features"]["hash"]) == 12
+    assert record["classifier"] == record["features"] and record["features"]["accuracy"] > 0.3
     assert record["data"]["fingerprint"] and record["versions"]["torch"]
     assert "fid" not in record["values"]
     # Every distance has its floor, and an untrained model is above it.

@@ -106,7 +106,7 @@ def _judge_all(
 ) -> list[dict[str, Any]]:
     """Judge each model; those on the same data share the reals, their features and the floor."""
     from gentool.metrics import judge, registry
-    from gentool.metrics.trial import Bench, Plan
+    from gentool.metrics.trial import Bench
 
     benches: dict[str, Bench] = {}
     records = []
@@ -120,7 +120,7 @@ def _judge_all(
                     f"({first}), and numbers on different data do not compare; "
                     "name one for all with --data"
                 )
-            plan = Plan(n=judge.size_of(n, dataset), **values)
+            plan = judge.make_plan(dataset, n, **values)
             where = subject.loaded.device, options.cache_folder()
             benches[dataset.fingerprint] = Bench(dataset, plan, *where, progress)
         chosen = registry.choose(asked, judge.facts_of(subject, dataset))

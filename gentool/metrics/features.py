@@ -43,6 +43,9 @@ class Features:
     function: Callable[[Tensor], Tensor]
     facts: dict[str, float] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, str | float]:
+        return {"name": self.name, "hash": self.hash, **self.facts}
+
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         return torch.cat([self.function(part) for part in x.split(BATCH)])

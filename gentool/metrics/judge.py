@@ -22,7 +22,7 @@ from gentool.files import canonical_json, explained, write_json
 from gentool.loading import Loaded, load
 from gentool.metrics.likelihood import collapse_warning
 from gentool.metrics.registry import MetricInfo
-from gentool.metrics.trial import Bench, Progress, Trial
+from gentool.metrics.trial import Bench, Plan, Progress, Trial
 from gentool.model import Encodes, Evaluates, HasLikelihood
 from gentool.runs import Run
 from gentool.spec import DataSpec
@@ -164,6 +164,12 @@ def size_of(asked: int | None, dataset: Dataset) -> int:
     return asked
 
 
+def make_plan(dataset: Dataset, n: int | None, **values: Any) -> Plan:
+    """A plan that this data can fill; raises UserError where --n asks for more than there is."""
+    plan = Plan(n=size_of(n, dataset), **values)
+    return dataclasses.replace(plan, nll_n=min(plan.nll_n, len(dataset.test)))
+
+
 def judge(
     subject: Subject,
     bench: Bench,
@@ -232,7 +238,9 @@ def _identity(
 ) -> dict[str, Any]:
     """What the numbers depend on."""
     header, plan = subject.loaded.header, bench.plan
-    used = "space" in vars(bench)  # a cached property: there once a metric has asked for it
+    # Cached properties: they are there once a metric has asked for them.
+    space = bench.space if "space" in vars(bench) else None
+    labeller = bench.classifier[1] if "classifier" in vars(bench) else None
     return {
         "model": {
             "name": header.model,
@@ -247,9 +255,8 @@ def _identity(
             "floor": "train against test",
             "resize": {"size": asked.size, "fit": asked.fit, "channels": asked.channels},
         },
-        "features": {"name": bench.space.name, "hash": bench.space.hash, **bench.space.facts}
-        if used
-        else None,
+        "features": None if space is None else space.to_json(),
+        "classifier": None if labeller is None else labeller.to_json(),
         "settings": {
             **dataclasses.asdict(plan),
             "metrics": [m.name for m in metrics],

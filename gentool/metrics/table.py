@@ -46,12 +46,17 @@ def number(entry: dict[str, Any]) -> str:
 def caption(record: dict[str, Any]) -> str:
     """What the numbers were taken with, in one line."""
     settings, features = record["settings"], record["features"]
-    parts = [f"{record['data']['name']}", f"n = {settings['n']} a side"]
+    parts = [str(record["data"]["name"])]
+    if any("floor" in entry for entry in record["values"].values()):
+        parts.append(f"n = {settings['n']} a side")
     if features is not None:
         label = features["name"] + (f" {features['hash']}" if features["hash"] else "")
         if "accuracy" in features:
             label += f" (accuracy {features['accuracy']:.1%})"
         parts.append(f"features: {label}")
+    elif record["classifier"] is not None:
+        labeller = record["classifier"]
+        parts.append(f"classifier {labeller['hash']} (accuracy {labeller['accuracy']:.1%})")
     if "nll" in settings["metrics"]:
         parts.append(f"nll: k = {settings['k']}, {settings['nll_n']} test examples")
     parts.append(

@@ -14,7 +14,7 @@ from gentool.data.options import DataOptions
 from gentool.errors import UserError
 from gentool.files import write_text
 from gentool.metrics import judge, registry
-from gentool.metrics.trial import Bench, Plan, Progress
+from gentool.metrics.trial import Bench, Progress
 from gentool.runs import Run
 from gentool.train.session import Job, start
 from gentool.verify import anchors
@@ -101,10 +101,8 @@ def _measure(made: Run, check: Check, cache: str | None, progress: Progress) -> 
     """One number, as ``gentool evaluate`` gives it."""
     subject = judge.find_subject(str(made.path), "auto")
     options, dataset, _ = judge.find_data(subject, None, cache, progress)
-    settings = dict(check.settings)
-    n = judge.size_of(settings.pop("n", None), dataset)
-    where = subject.loaded.device, options.cache_folder()
-    bench = Bench(dataset, Plan(n=n, **settings), *where, progress)
+    plan = judge.make_plan(dataset, **{"n": None, **check.settings})
+    bench = Bench(dataset, plan, subject.loaded.device, options.cache_folder(), progress)
     chosen = registry.choose([check.metric], judge.facts_of(subject, dataset))
     record = judge.judge(subject, bench, options, chosen)
     judge.write_record(record, made)
