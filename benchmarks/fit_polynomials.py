@@ -71,8 +71,10 @@ def main() -> None:
             exp_tail, lambda r: r * r / np.exp(r), -half_ln2, half_ln2, 4),
         "exp(r) - 1 - r = r² P(r), |r| ≤ 1": (
             exp_tail, lambda r: 1 / exp_tail(r), -1.0, 1.0, 7),
-        "log1p(e) = e P(e), 0 ≤ e ≤ 1": (
-            lambda e: np.log1p(e) / e, lambda e: e / np.log1p(e), 1e-9, 1.0, 8),
+        "exp(r) = 1 + r + r² P(r), |r| ≤ ln2/2, one term fewer": (
+            exp_tail, lambda r: r * r / np.exp(r), -half_ln2, half_ln2, 3),
+        "log1p(2h) = h P(h), 0 ≤ h ≤ ½": (
+            lambda h: np.log1p(2 * h) / h, lambda h: h / np.log1p(2 * h), 1e-9, 0.5, 7),
         "log1p(f) = f - f²/2 + f³ P(f), √½ ≤ 1 + f ≤ √2": (
             log_tail, lambda f: f**3 / np.where(f == 0, 1, np.log1p(f)), root / 2 - 1, root - 1, 7),
         "sin(a) = a + a³ P(a²), |a| ≤ π/4": (

@@ -44,7 +44,7 @@ GENTOOL_FN float madd(float a, float b, float c) {
 
 GENTOOL_FN double madd(double a, double b, double c) { return a * b + c; }
 
-// n / d for d in [1, 2]. On the GPU: the approximate reciprocal and one Newton step, 1 ulp.
+// n / d for d in [½, 1]. On the GPU: the approximate reciprocal and one Newton step, 1 ulp.
 GENTOOL_FN float ratio(float n, float d) {
 #if defined(__CUDA_ARCH__)
   float r;
@@ -90,27 +90,26 @@ GENTOOL_FN float reduce(float x, float& shifted) {
 GENTOOL_FN float at_most(float bound, float x) { return bound < x ? bound : x; }
 GENTOOL_FN float at_least(float bound, float x) { return bound > x ? bound : x; }
 
-// exp(−x) for x ≥ 0, to 1 ulp, subnormal results included; NaN stays NaN.
-GENTOOL_FN float exp_minus(float x) {
+// ½·exp(−x) for x ≥ 0, to 1 ulp; 0 where it would be below 2⁻¹²⁶. NaN stays NaN. The half lets the
+// power of two be made from the bits of n alone, and costs nothing further on.
+GENTOOL_FN float half_exp_minus(float x) {
   const float c[] = GENTOOL_EXP_COEFFICIENTS;
   float shifted;
-  const float r = reduce(-at_most(106.0f, x), shifted);
+  const float r = reduce(-at_most(87.3f, x), shifted);
   const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
-  // 2ⁿ⁺⁶⁴ from the bits, where it cannot be subnormal, then 2⁻⁶⁴.
-  return value * as_float((as_bits(shifted) << 23) + 0x5F800000u) * 5.42101086e-20f;
+  return value * as_float((as_bits(shifted) << 23) + 0x3F000000u);  // n = −126 gives 0
 }
 
-GENTOOL_FN double exp_minus(double x) { return exp(-x); }
+GENTOOL_FN double half_exp_minus(double x) { return 0.5 * exp(-x); }
 
-// exp(x) to 1 ulp, subnormal results and overflow included; NaN stays NaN.
+// exp(x) to 1 ulp, overflow included; 0 where the result would be below 2⁻¹²⁵. NaN stays NaN.
 GENTOOL_FN float exp_(float x) {
   const float c[] = GENTOOL_EXP_COEFFICIENTS;
   float shifted;
-  const float r = reduce(at_most(89.0f, at_least(-106.0f, x)), shifted);
+  const float r = reduce(at_most(89.0f, at_least(-87.3f, x)), shifted);
   const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
-  const int32_t power = static_cast<int32_t>(as_bits(shifted) - 0x4B400000u), half = power >> 1;
-  return value * as_float(static_cast<uint32_t>(half + 127) << 23) *
-         as_float(static_cast<uint32_t>(power - half + 127) << 23);
+  // 2ⁿ⁻¹ from the bits, which for n = −126 are those of 0; n is at most 128.
+  return 2.0f * value * as_float((as_bits(shifted) << 23) + 0x3F000000u);
 }
 
 // exp(x) to 2 ulp: on the GPU one special-function instruction, whose argument's rounding error is
@@ -129,15 +128,23 @@ GENTOOL_FN float exp_quick(float x) {
 
 GENTOOL_FN double exp_quick(double x) { return exp(x); }
 
-GENTOOL_FN float exp_minus_quick(float x) {
+// ½·exp(−x) for x ≥ 0, to 2e-7: one coefficient fewer, or the instruction again.
+GENTOOL_FN float half_exp_minus_quick(float x) {
 #if defined(__CUDA_ARCH__)
-  return exp_quick(-x);
+  const float y = at_most(106.0f, x) * -1.44269504f;
+  float power;
+  asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(y));
+  return power * fmaf(fmaf(at_most(106.0f, x), -1.44269504f, -y), 0.34657359f, 0.5f);
 #else
-  return exp_minus(x);
+  const float c[] = {0.499993712f, 0.166665778f, 0.0418756455f, 0.00836317334f};
+  float shifted;
+  const float r = reduce(-at_most(87.3f, x), shifted);
+  const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
+  return value * as_float((as_bits(shifted) << 23) + 0x3F000000u);
 #endif
 }
 
-GENTOOL_FN double exp_minus_quick(double x) { return exp(-x); }
+GENTOOL_FN double half_exp_minus_quick(double x) { return half_exp_minus(x); }
 
 GENTOOL_FN float sqrt_(float x) {
 #if defined(__CUDA_ARCH__)
@@ -149,14 +156,14 @@ GENTOOL_FN float sqrt_(float x) {
 #endif
 }
 
-// log(1 + e) for e in [0, 1].
-GENTOOL_FN float log1p_unit(float e) {
-  const float c[] = {0.99999994f,   -0.499994934f, 0.333190978f,  -0.24842982f, 0.191060066f,
-                     -0.136632457f, 0.0782259554f, -0.0295052379f, 0.00523269409f};
-  return e * polynomial(c, e);
+// log(1 + 2h) for h in [0, ½], to 2e-7.
+GENTOOL_FN float log1p_twice(float h) {
+  const float c[] = {1.99999964f, -1.99989617f, 2.66203833f, -3.91927409f,
+                     5.67847729f, -6.8916297f,  5.64347315f, -2.18603754f};
+  return h * polynomial(c, h);
 }
 
-GENTOOL_FN double log1p_unit(double e) { return log1p(e); }
+GENTOOL_FN double log1p_twice(double h) { return log1p(2 * h); }
 
 GENTOOL_FN float magnitude(float x) { return fabsf(x); }
 GENTOOL_FN double magnitude(double x) { return fabs(x); }
@@ -169,14 +176,14 @@ template <class T>
 GENTOOL_FN T bce(T x, T t) {
   const T size = magnitude(x);
   const T weight = x < T(0) ? madd(T(0), x, t) : T(1) - t;
-  return madd(size, weight, log1p_unit(exp_minus_quick(size)));
+  return madd(size, weight, log1p_twice(half_exp_minus_quick(size)));
 }
 
 // σ(x) − t.
 template <class T>
 GENTOOL_FN T bce_slope(T x, T t) {
-  const T e = exp_minus(magnitude(x));
-  return ratio(x < T(0) ? e : T(1), T(1) + e) - t;
+  const T h = half_exp_minus(magnitude(x));
+  return ratio(x < T(0) ? h : T(0.5), T(0.5) + h) - t;
 }
 
 // ---- Gaussian: mean m, log variance v ----

@@ -28,7 +28,7 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Kernels(compile_library(out, cuda=kind == "cuda"), cuda=kind == "cuda")
 
 
-@pytest.mark.parametrize("check", (*checks.ALL, checks.bce_subnormal), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("check", checks.ALL, ids=lambda f: f.__name__)
 def test_kernels(kernels: Kernels, check: Callable[[Kernels], None]) -> None:
     check(kernels)
 
@@ -102,7 +102,7 @@ MUTANTS = {
     "cancelling loss": (
         "cpu", "math.h", replace("const T weight = x < T(0) ? madd(T(0), x, t) : T(1) - t;",
                                  "const T weight = T(1) - t; if (x < T(0)) return "
-                                 "madd(weight, x, log1p_unit(exp_minus_quick(size)) - x);"),
+                                 "madd(weight, x, log1p_twice(half_exp_minus_quick(size)) - x);"),
         checks.bce_easy_pixels),
     "no NaN at minus infinity": (
         "cpu", "math.h", replace("madd(T(0), x, t)", "t"), checks.bce_extremes),
