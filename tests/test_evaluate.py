@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Result
 
-from gentool.metrics import features, swd
+from gentool.metrics import features, swd, table
+from gentool.metrics.judge import summary
 
 Cli = Callable[..., Result]
 
@@ -128,6 +130,7 @@ def test_a_lone_file_needs_data(cli: Cli, vae: Path) -> None:
         (("--n", "5"), "at least 10"),
         (("--n", "5000"), "give at most"),
         (("--seeds", "0"), "at least 1"),
+        (("--neighbours", "500"), "must be less"),
         (("--features", "inception"), "none of auto"),
         (("--data", "ring:500"), "of shape (2,)"),
         (("--data", "nowhere"), "nowhere"),
@@ -154,3 +157,29 @@ def test_the_list_needs_no_run(cli: Cli) -> None:
     assert result.code == 0 and "frechet" in result.out and "not FID" in result.out
     listed = json.loads(cli("evaluate", "--list", "--json").out)
     assert {m["name"] for m in listed} >= {"nll", "prdc", "memorisation"}
+
+
+def test_only_the_built_in_ring_has_known_modes(cli: Cli, ring: Path) -> None:
+    """A file called ring is not the ring."""
+    np.save("ring.npy", np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32))
+    result = cli("evaluate", ring, "--data", "ring.npy", "--metrics", "modes", "--n", 20)
+    assert result.code == 2 and "needs the toy data" in result.err
+    result = cli("evaluate", ring, "--data", "ring:800", "--metrics", "modes", "--n", 20)
+    assert result.code == 0, result.err
+
+
+def test_a_conditional_model_on_data_without_its_labels(cli: Cli) -> None:
+    """Samples are drawn of all classes alike; what needs the labels is left out."""
+    small = ("--hidden", 16, "--steps", 5, *BRIEF)
+    cli("train", "vae", "--data", "glyphs:300", "--conditional", *small, "--out", "c")
+    np.save("plain.npy", np.random.default_rng(0).integers(256, size=(200, 28, 28), dtype=np.uint8))
+    result = cli("evaluate", "c", "--data", "plain.npy", "--metrics", "swd", "--n", 20)
+    assert result.code == 0, result.err
+    result = cli("evaluate", "c", "--data", "plain.npy", "--metrics", "nll", "--n", 20)
+    assert result.code == 2 and "leave it out" in result.err
+
+
+def test_what_is_not_finite_is_null_in_json() -> None:
+    entry = summary([1.0, float("nan")])
+    assert entry == {"mean": None, "spread": None, "values": [1.0, None]}
+    assert table.number(entry) == "not finite"

@@ -56,6 +56,18 @@ def test_far_from_the_origin_nothing_is_lost() -> None:
     torch.testing.assert_close(near.double(), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_nothing_and_are_given_back(threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = knn.nearest(cloud(900, 4, 0), cloud(700, 4, 1), 3)[1]
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, brute(cloud(900, 4, 0), cloud(700, 4, 1)).topk(3, largest=False)[1])
+
+
 def test_too_few_points_is_an_error() -> None:
     with pytest.raises(ValueError, match="no 5 nearest"):
         knn.nearest(cloud(3, 2, 0), cloud(5, 2, 1), 5, itself=True)

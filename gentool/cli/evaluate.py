@@ -122,8 +122,10 @@ def _judge_all(
                 )
             plan = judge.make_plan(dataset, n, **values)
             where = subject.loaded.device, options.cache_folder()
-            benches[dataset.fingerprint] = Bench(dataset, plan, *where, progress)
-        chosen = registry.choose(asked, judge.facts_of(subject, dataset))
+            source = judge.source_of(options)
+            benches[dataset.fingerprint] = Bench(dataset, plan, *where, progress, source)
+        facts = judge.facts_of(subject, dataset, judge.source_of(options))
+        chosen = registry.choose(asked, facts)
         record = judge.judge(subject, benches[dataset.fingerprint], options, chosen, notes)
         if subject.run is not None:
             judge.write_record(record, subject.run)

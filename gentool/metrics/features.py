@@ -48,7 +48,7 @@ class Features:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.cat([self.function(part) for part in x.split(BATCH)])
+        return torch.cat([self.function(part).to(x.device) for part in x.split(BATCH)])
 
 
 def coordinates() -> Features:
@@ -119,8 +119,10 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def labels(self, x: Tensor) -> Tensor:
-        """The most likely class of each image, int64 (n,); digits of a number `per_channel`."""
-        return torch.cat([self._labels(part) for part in x.split(BATCH)])
+        """The most likely class of each image, int64 (n,), on the CPU; a number of digits
+        `per_channel`."""
+        device = self.head.weight.device
+        return torch.cat([self._labels(part.to(device)).cpu() for part in x.split(BATCH)])
 
     def _labels(self, x: Tensor) -> Tensor:
         best = self.logits(x).argmax(-1)

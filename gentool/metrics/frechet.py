@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gentool.errors import UserError
 
+MOST_DIMS = 4096
+
 
 def frechet(real: Tensor, fake: Tensor) -> dict[str, float]:
     """d² = ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½), from n samples of each side.
@@ -20,7 +22,15 @@ def frechet(real: Tensor, fake: Tensor) -> dict[str, float]:
 
     Args:
         real: float (n, d); fake: float (m, d); n, m ≥ 2.
+
+    Raises:
+        UserError: for more dimensions than an eigendecomposition is bearable in.
     """
+    if real.shape[1] > MOST_DIMS:
+        raise UserError(
+            f"the Fréchet distance of {real.shape[1]} dimensions would take hours; "
+            "use --features random or classifier, or leave frechet out of --metrics"
+        )
     (mu1, sigma1), (mu2, sigma2) = moments(real), moments(fake)
     return {"frechet": distance(mu1, sigma1, mu2, sigma2)}
 
@@ -43,7 +53,7 @@ def distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> float:
     return max(0.0, squared.item())
 
 
-def fid(real: Tensor, fake: Tensor) -> dict[str, float]:
+def fid(trial: object) -> dict[str, float]:
     """FID proper. This release refuses: it knows no checksum of the weights it would need."""
     raise UserError(
         "FID needs the Inception-v3 weights of 2015-12-05 as safetensors together with a checksum "

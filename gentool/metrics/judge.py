@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,26 +126,40 @@ def _as_the_model_saw(asked: DataOptions, spec: DataSpec) -> DataOptions:
     return dataclasses.replace(asked, size=f"{height}x{width}", channels=kind)
 
 
-def facts_of(subject: Subject, dataset: Dataset) -> frozenset[str]:
-    """Which of `gentool.metrics.registry.NEEDS` hold."""
+def facts_of(subject: Subject, dataset: Dataset, source: str) -> frozenset[str]:
+    """Which of `gentool.metrics.registry.NEEDS` hold.
+
+    Args:
+        source: what ``--data`` said, without a count.
+    """
     model, can = subject.loaded.model, subject.loaded.spec.capabilities
+    classes = getattr(model, "classes", 0)
+    fits = not classes or len(dataset.spec.classes) == classes
     images = dataset.spec.kind == "image"
     labelled = dataset.train.labels is not None and len(dataset.spec.classes) > 1
     has_density = getattr(model, "support", "") is not None
     found = {
-        "likelihood": isinstance(model, HasLikelihood) and "likelihood" in can and has_density,
-        "reconstruct": isinstance(model, Encodes) and "reconstruct" in can,
-        "scalars": isinstance(model, Evaluates),
+        "likelihood": isinstance(model, HasLikelihood)
+        and "likelihood" in can
+        and has_density
+        and fits,
+        "reconstruct": isinstance(model, Encodes) and "reconstruct" in can and fits,
+        "scalars": isinstance(model, Evaluates) and fits,
         "images": images,
         "labels": images and labelled,
-        "mixture": not images and _is_mixture(dataset.name),
+        "mixture": not images and _is_mixture(source),
     }
     return frozenset(name for name, holds in found.items() if holds)
 
 
+def source_of(asked: DataOptions) -> str:
+    """``--data`` without a count: "ring" of "ring:5000"."""
+    return asked.data.partition(":")[0]
+
+
 def _is_mixture(name: str) -> bool:
     try:
-        points.modes(name.split("-")[0])
+        points.modes(name)
     except UserError:
         return False
     return True
@@ -165,8 +180,12 @@ def size_of(asked: int | None, dataset: Dataset) -> int:
 
 
 def make_plan(dataset: Dataset, n: int | None, **values: Any) -> Plan:
-    """A plan that this data can fill; raises UserError where --n asks for more than there is."""
+    """A plan that this data can fill; raises UserError where it asks for more than there is."""
     plan = Plan(n=size_of(n, dataset), **values)
+    if plan.neighbours >= plan.n:
+        raise UserError(
+            f"--neighbours is {plan.neighbours}, but with {plan.n} examples a side it must be less"
+        )
     return dataclasses.replace(plan, nll_n=min(plan.nll_n, len(dataset.test)))
 
 
@@ -228,9 +247,17 @@ def _entries(
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation over seeds (None for one), and the values."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "spread": spread, "values": list(values)}
+    """Mean, standard deviation over seeds (None for one), and the values.
+
+    What is not finite is None: JSON has no NaN.
+    """
+    finite = all(math.isfinite(v) for v in values)
+    spread = statistics.stdev(values) if finite and len(values) > 1 else None
+    return {
+        "mean": statistics.fmean(values) if finite else None,
+        "spread": spread,
+        "values": [v if math.isfinite(v) else None for v in values],
+    }
 
 
 def _identity(

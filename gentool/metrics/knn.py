@@ -8,12 +8,13 @@ memory needed does not grow with the product of the two sizes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from gentool.metrics.threads import each
 
 ROWS, COLUMNS = 128, 4096
 """A tile of distances on the CPU: 2 MB of float32."""
@@ -126,22 +127,9 @@ class _Tiles:
         self.on_cpu = a.device.type == "cpu"
 
     def each_block(self, function: Callable[[slice], T]) -> Iterator[T]:
-        """Call `function` for each block of rows; yields what it returns, in order.
-
-        On the CPU every thread has blocks of its own: one parallel region in all, where torch
-        would open and close one for each small operation.
-        """
-        blocks = list(_blocks(len(self.left), ROWS if self.on_cpu else GPU_ROWS))
-        threads = torch.get_num_threads() if self.on_cpu else 1
-        if threads == 1 or len(blocks) == 1:
-            yield from map(function, blocks)
-            return
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(threads) as pool:
-                yield from pool.map(function, blocks)
-        finally:
-            torch.set_num_threads(threads)
+        """`function` of each block of rows, in order."""
+        rows = ROWS if self.on_cpu else GPU_ROWS
+        return each(function, list(_blocks(len(self.left), rows)), self.left.device)
 
     def tiles(self, rows: slice) -> Iterator[tuple[slice, Tensor]]:
         for columns in _blocks(len(self.right), COLUMNS if self.on_cpu else GPU_COLUMNS):

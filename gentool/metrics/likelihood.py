@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from gentool.data.dataset import Split
+from gentool.metrics.threads import each
 from gentool.model import Batch, Encodes, Evaluates, HasLikelihood, Model, Step
 from gentool.noise import Noise
 
@@ -55,7 +57,7 @@ class Estimates:
 
 def importance_weighted(
     model: HasLikelihood,
-    batches: Callable[[], Iterator[Batch]],
+    batches: Sequence[Callable[[], Batch]],
     k: int,
     *,
     seed: int,
@@ -69,28 +71,30 @@ def importance_weighted(
     to one chunk it is the formula as it stands; beyond, it equals it up to rounding.
 
     Args:
-        batches: makes an iterator over the examples; they count in `progress`.
+        batches: functions that make the batches; on the CPU several threads call them, and the
+            model's `log_weights`, at a time.
         k: latents an example.
         chunk: latents drawn at a time; each chunk has random streams of its own.
     """
-    parts = []
-    sizes = [min(chunk, k - start) for start in range(0, k, chunk)]
-    total = sum(1 for _ in batches()) * len(sizes)
-    for number, batch in enumerate(batches()):
+
+    def weigh(number: int) -> Tensor:
         step = torch.tensor(number, device=device)
-        batch = _fixed(model, batch, Noise(seed, "likelihood/x", step, device))
-        n = len(batch.x)
-        sums = torch.full((2, n), -math.inf, dtype=torch.float64, device=device)
-        linear = torch.zeros(n, dtype=torch.float64, device=device)
-        for i, size in enumerate(sizes):
+        batch = _fixed(model, batches[number](), Noise(seed, "likelihood/x", step, device))
+        logs = torch.full((2, len(batch.x)), -math.inf, dtype=torch.float64)
+        linear = torch.zeros(len(batch.x), dtype=torch.float64)
+        for i, start in enumerate(range(0, k, chunk)):
             noise = Noise(seed, f"likelihood/{i}", step, device)
-            log_w = model.log_weights(batch, size, noise).double()
+            log_w = model.log_weights(batch, min(chunk, k - start), noise).cpu().double()
             new = torch.stack([log_w.logsumexp(0), (2 * log_w).logsumexp(0)])
-            sums = torch.logaddexp(sums, new)
+            logs = torch.logaddexp(logs, new)
             linear += log_w.sum(0)
-            progress("weighing latents", number * len(sizes) + i + 1, total)
-        parts.append(torch.stack([math.log(k) - sums[0], -linear / k, 2 * sums[0] - sums[1]]))
-    nll, bound, log_effective = torch.cat(parts, 1).cpu()
+        return torch.stack([math.log(k) - logs[0], -linear / k, 2 * logs[0] - logs[1]])
+
+    parts = []
+    for part in each(weigh, range(len(batches)), device):
+        parts.append(part)
+        progress("weighing latents", len(parts), len(batches))
+    nll, bound, log_effective = torch.cat(parts, 1)
     return Estimates(nll, bound, log_effective.exp())
 
 
@@ -104,8 +108,8 @@ def _fixed(model: object, batch: Batch, noise: Noise) -> Batch:
 
 def examples(
     split: Split, n: int, device: torch.device, *, size: int, dequantised: int | None = None
-) -> Callable[[], Iterator[Batch]]:
-    """Batches of the first n examples of a split, as models see them.
+) -> list[Callable[[], Batch]]:
+    """The first n examples of a split as models see them: functions that make the batches.
 
     Args:
         size: examples a batch.
@@ -114,21 +118,18 @@ def examples(
     """
     from gentool.train.batches import as_tensor
 
-    def batches() -> Iterator[Batch]:
-        for start in range(0, min(n, len(split)), size):
-            rows = slice(start, min(n, start + size))
-            x = as_tensor(split.x[rows]).to(device)
-            labels = None if split.labels is None else as_tensor(split.labels[rows]).to(device)
-            if x.dtype != torch.uint8:
-                yield Batch(x, labels)
-            elif dequantised is None:
-                yield Batch(torch.true_divide(x, 255), labels, x)
-            else:
-                step = torch.tensor(start, device=device)
-                noise = Noise(dequantised, "dequantise", step, device)
-                yield Batch((x + noise.uniform("u", tuple(x.shape))) / 256, labels)
+    def batch(start: int) -> Batch:
+        rows = slice(start, min(n, start + size))
+        x = as_tensor(split.x[rows]).to(device)
+        labels = None if split.labels is None else as_tensor(split.labels[rows]).to(device)
+        if x.dtype != torch.uint8:
+            return Batch(x, labels)
+        if dequantised is None:
+            return Batch(torch.true_divide(x, 255), labels, x)
+        noise = Noise(dequantised, "dequantise", torch.tensor(start, device=device), device)
+        return Batch((x + noise.uniform("u", tuple(x.shape))) / 256, labels)
 
-    return batches
+    return [partial(batch, start) for start in range(0, min(n, len(split)), size)]
 
 
 def nll(
@@ -188,11 +189,12 @@ def elbo(
     assert isinstance(model, Evaluates)
     sums: dict[str, float] = {}
     count, zero = 0, torch.zeros((), dtype=torch.int64, device=device)
-    for batch in examples(split, n, device, size=500)():
+    for make in examples(split, n, device, size=500):
+        batch = make()
         noise = Noise(seed, "test", zero, device, row_offset=count)
         step = Step(noise, torch.ones((), device=device))
         for name, value in model.evaluate(batch, step).items():
-            sums[name] = sums.get(name, 0.0) + value.double().item() * len(batch.x)
+            sums[name] = sums.get(name, 0.0) + value.item() * len(batch.x)
         count += len(batch.x)
     return {name: value / count for name, value in sums.items()}
 
@@ -201,8 +203,8 @@ def active_units(model: Model, split: Split, *, n: int, device: torch.device) ->
     """Latent dimensions that say something of x: Cov_x(E[z|x]) > 0.01 (Burda et al. 2016, 5.2)."""
     assert isinstance(model, Encodes)
     means = [
-        model.encode(batch.x, batch.labels).flatten(1).double().cpu()
-        for batch in examples(split, n, device, size=500)()
+        model.encode(batch.x, batch.labels).flatten(1).cpu().double()
+        for batch in (make() for make in examples(split, n, device, size=500))
     ]
     variance = torch.cat(means).var(0)
     return {"active_units": float((variance > ACTIVE).sum()), "latent_units": float(len(variance))}

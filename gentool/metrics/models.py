@@ -54,7 +54,7 @@ def active(trial: Trial) -> dict[str, float]:
 
 def modes(trial: Trial, samples: Tensor) -> dict[str, float]:
     """See `gentool.metrics.modes.count_modes`."""
-    centres, sigma = points.modes(trial.bench.dataset.name.split("-")[0])
+    centres, sigma = points.modes(trial.bench.source)
     return counting.count_modes(samples.cpu().numpy(), centres, sigma)
 
 
@@ -64,7 +64,7 @@ def classes(trial: Trial, samples: Tensor) -> dict[str, float]:
     labels = dataset.train.labels
     assert labels is not None
     network, _ = trial.bench.classifier
-    found = network.labels(samples).cpu()
+    found = network.labels(samples)
     shares = counting.class_shares(labels, len(dataset.spec.classes))
     return counting.count_classes(found, shares)
 

@@ -179,7 +179,7 @@ _METRICS: list[MetricInfo] = [
         "fid",
         "FID proper; needs weights that this release cannot check, and says so",
         f"{_HERE}.frechet:fid",
-        "features",
+        "model",
         frozenset({"images"}),
         (Value("fid", "lower", 0.0),),
         default=False,
@@ -213,7 +213,10 @@ def choose(wanted: Iterable[str] | None, facts: frozenset[str]) -> list[MetricIn
     chosen = [find(name) for name in dict.fromkeys(wanted)]
     for metric in chosen:
         for need in sorted(metric.needs - facts):
-            raise UserError(f"the metric {metric.name} needs {NEEDS[need]}, which is not the case")
+            raise UserError(
+                f"the metric {metric.name} needs {NEEDS[need]}, which is not given here; leave it "
+                "out of --metrics (`gentool evaluate --list` shows what each needs)"
+            )
     return chosen
 
 

@@ -98,15 +98,15 @@ def _enlarged(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _patches(x: Tensor, each: int, generator: torch.Generator) -> Tensor:
-    """Random patches of each image: (n·each, C, PATCH, PATCH)."""
+    """Random patches of each image: (n·each, C, PATCH, PATCH); smaller in a smaller image."""
     n, channels, height, width = x.shape
-    shape = (n, each, 1, 1)
-    top = torch.randint(height - PATCH + 1, shape, generator=generator).to(x.device)
-    left = torch.randint(width - PATCH + 1, shape, generator=generator).to(x.device)
-    steps = torch.arange(PATCH, device=x.device)
+    shape, side = (n, each, 1, 1), min(PATCH, height, width)
+    top = torch.randint(height - side + 1, shape, generator=generator).to(x.device)
+    left = torch.randint(width - side + 1, shape, generator=generator).to(x.device)
+    steps = torch.arange(side, device=x.device)
     rows, columns = top + steps[:, None], left + steps[None, :]
     flat = (rows * width + columns).view(n, 1, -1).expand(-1, channels, -1)
-    taken = x.flatten(2).gather(2, flat).view(n, channels, each, PATCH, PATCH)
+    taken = x.flatten(2).gather(2, flat).view(n, channels, each, side, side)
     return taken.transpose(1, 2).flatten(0, 1)
 
 

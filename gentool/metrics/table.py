@@ -37,6 +37,8 @@ def _better(entry: dict[str, Any]) -> str:
 
 def number(entry: dict[str, Any]) -> str:
     """``105.1``, or ``105.1 ± 0.2`` where there are several seeds."""
+    if entry["mean"] is None:
+        return "not finite"
     text = f"{entry['mean']:.4g}" if abs(entry["mean"]) < 1e4 else f"{entry['mean']:.0f}"
     if entry["spread"] is None:
         return text

@@ -56,17 +56,26 @@ class Plan:
 
 @dataclass
 class Bench:
-    """What all models on one data set are held against: the reals, their features, the floor."""
+    """What all models on one data set are held against: the reals, their features, the floor.
+
+    `source` is what ``--data`` said, without a count.
+    """
 
     dataset: Dataset
     plan: Plan
     device: torch.device
     cache: Path
     progress: Progress
+    source: str = ""
     _reals: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     _features: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     _distances: dict[int, Tensor] = field(default_factory=dict)
     _floors: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def home(self) -> torch.device:
+        """Where examples and features lie; not every device has the float64 of the sums."""
+        return self.device if self.device.type == "cuda" else torch.device("cpu")
 
     @property
     def images(self) -> bool:
@@ -107,7 +116,7 @@ class Bench:
         if key not in self._reals:
             source = self.dataset.train if split == "train" else self.dataset.test
             rows = np.ascontiguousarray(source.x[self.rows(split, seed)])
-            self._reals[key] = torch.from_numpy(rows).to(self.device)
+            self._reals[key] = torch.from_numpy(rows).to(self.home)
         return self._reals[key]
 
     def real_features(self, split: str, seed: int) -> Tensor:
@@ -121,7 +130,7 @@ class Bench:
         """Features of the whole training split, float32 (N, d)."""
         x = self.dataset.train.x
         parts = [x[i : i + PART] for i in range(0, len(x), PART)]
-        return torch.cat([self.space(torch.from_numpy(p.copy()).to(self.device)) for p in parts])
+        return torch.cat([self.space(torch.from_numpy(p.copy()).to(self.home)) for p in parts])
 
     def test_to_train(self, seed: int) -> Tensor:
         """Distances of n real test examples to their nearest training example."""
@@ -130,10 +139,14 @@ class Bench:
             self._distances[seed] = to_nearest(test, self.train_features)
         return self._distances[seed]
 
-    def labels(self, seed: int) -> Tensor | None:
-        """Labels in the proportions of the training data, for class-conditional models."""
+    def labels(self, classes: int, seed: int) -> Tensor | None:
+        """Labels for a class-conditional model: in the data's proportions, else all alike."""
         labels = self.dataset.train.labels
-        return None if labels is None else as_tensor(labels[self.rows("train", seed)])
+        if not classes:
+            return None
+        if labels is None or len(self.dataset.spec.classes) != classes:
+            return torch.arange(self.plan.n) % classes
+        return as_tensor(labels[self.rows("train", seed)])
 
     def floor(self, metric: MetricInfo, trial: Trial) -> dict[str, float] | None:
         """The metric between real training and real test examples, n of each."""
@@ -169,17 +182,17 @@ class Trial:
     def samples(self) -> Tensor:
         """n samples as they would be stored: images rounded to uint8, points float32."""
         plan, bench = self.plan, self.bench
-        labels = bench.labels(self.seed) if getattr(self.loaded.model, "classes", 0) else None
+        labels = bench.labels(getattr(self.loaded.model, "classes", 0), self.seed)
         bench.progress("drawing samples", 0, 1)
         x = self.loaded.sample(plan.n, seed=self.seed, labels=labels, draw=plan.draw)
         bench.progress("drawing samples", 1, 1)
         if bench.images:
-            return torch.from_numpy(to_pixels(x.numpy())).to(bench.device)
+            return torch.from_numpy(to_pixels(x.numpy())).to(bench.home)
         if not torch.isfinite(x).all():
             raise UserError(
                 "the model's samples hold NaN or infinity; it has not been trained well"
             )
-        return x.to(bench.device)
+        return x.to(bench.home)
 
     @cached_property
     def sample_features(self) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,19 +102,24 @@ def _measure(made: Run, check: Check, cache: str | None, progress: Progress) -> 
     subject = judge.find_subject(str(made.path), "auto")
     options, dataset, _ = judge.find_data(subject, None, cache, progress)
     plan = judge.make_plan(dataset, **{"n": None, **check.settings})
-    bench = Bench(dataset, plan, subject.loaded.device, options.cache_folder(), progress)
-    chosen = registry.choose([check.metric], judge.facts_of(subject, dataset))
+    source = judge.source_of(options)
+    where = subject.loaded.device, options.cache_folder()
+    bench = Bench(dataset, plan, *where, progress, source)
+    chosen = registry.choose([check.metric], judge.facts_of(subject, dataset, source))
     record = judge.judge(subject, bench, options, chosen)
     judge.write_record(record, made)
     return _number({name: entry["mean"] for name, entry in record["values"].items()}, check)
 
 
-def _number(numbers: dict[str, float], check: Check) -> float:
+def _number(numbers: Mapping[str, float | None], check: Check) -> float:
     if check.value not in numbers:
         raise UserError(
             f"the recipe checks {check.value!r}, but there are only {', '.join(numbers)}"
         )
-    return numbers[check.value]
+    number = numbers[check.value]
+    if number is None:
+        raise UserError(f"{check.value} is not finite")
+    return number
 
 
 @contextlib.contextmanager
