@@ -57,13 +57,25 @@ GENTOOL_FN float ratio(float n, float d) {
 
 GENTOOL_FN double ratio(double n, double d) { return n / d; }
 
-// Horner's rule, lowest coefficient first.
+// A polynomial, lowest coefficient first: Horner's rule on the GPU, where other threads fill the
+// waits; on the CPU the even and the odd powers apart, two chains half as long.
 template <int N>
 GENTOOL_FN float polynomial(const float (&c)[N], float x) {
+#if defined(__CUDA_ARCH__)
   float value = c[N - 1];
   GENTOOL_UNROLL
   for (int i = N - 2; i >= 0; --i) value = madd(value, x, c[i]);
   return value;
+#else
+  const float square = x * x;
+  float high = c[N - 1], low = c[N - 2];
+  GENTOOL_UNROLL
+  for (int i = N - 3; i >= 1; i -= 2) {
+    high = madd(high, square, c[i]);
+    low = madd(low, square, c[i - 1]);
+  }
+  return N % 2 == 0 ? madd(high, x, low) : madd(low, x, madd(high, square, c[0]));
+#endif
 }
 
 // The same in separate roundings, which every machine repeats exactly.
@@ -75,41 +87,48 @@ GENTOOL_FN float polynomial_exact(const float (&c)[N], float x) {
   return value;
 }
 
-// exp(r) − 1 − r = r²·P(r) for |r| ≤ ln2/2.
-#define GENTOOL_EXP_COEFFICIENTS {0.5f, 0.16666545f, 0.0416668616f, 0.00836624578f, 0.00139050034f}
-
-// x = n·ln2 + r with |r| ≤ ln2/2; returns r and leaves n in the low bits of `shifted`.
-GENTOOL_FN float reduce(float x, float& shifted) {
-  const float shift = 12582912.0f;  // 1.5·2²³: adding it rounds to the nearest integer
-  shifted = madd(x, 1.44269504f, shift);
-  const float n = shifted - shift;
-  return madd(n, 2.12194440e-4f, madd(n, -0.693359375f, x));
+// exp(r) for |r| ≤ ln2/2, to 1e-8 before rounding.
+GENTOOL_FN float exp_near_0(float r) {
+  const float c[] = {1.0f,          1.0f,           0.5f,          0.16666545f,
+                     0.0416668616f, 0.00836624578f, 0.00139050034f};
+  return polynomial(c, r);
 }
 
 // The smaller and the larger of a bound and x, and x where x is NaN (std::min would depend).
 GENTOOL_FN float at_most(float bound, float x) { return bound < x ? bound : x; }
 GENTOOL_FN float at_least(float bound, float x) { return bound > x ? bound : x; }
 
-// ½·exp(−x) for x ≥ 0, to 1 ulp; 0 where it would be below 2⁻¹²⁶. NaN stays NaN. The half lets the
-// power of two be made from the bits of n alone, and costs nothing further on.
-GENTOOL_FN float half_exp_minus(float x) {
-  const float c[] = GENTOOL_EXP_COEFFICIENTS;
-  float shifted;
-  const float r = reduce(-at_most(87.3f, x), shifted);
-  const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
-  return value * as_float((as_bits(shifted) << 23) + 0x3F000000u);  // n = −126 gives 0
+// x = n·ln2 + r with |r| ≤ ln2/2: leaves n in the low bits of `shifted`, and returns it.
+GENTOOL_FN float nearest_power(float x, float& shifted) {
+  const float shift = 12582912.0f;  // 1.5·2²³: adding it rounds to the nearest integer
+  shifted = madd(x, 1.44269504f, shift);
+  return shifted - shift;
 }
 
-GENTOOL_FN double half_exp_minus(double x) { return 0.5 * exp(-x); }
+// 2ⁿ⁻¹ from the bits of n, −125 ≤ n ≤ 128; 0 for n = −126.
+GENTOOL_FN float half_power(float shifted) {
+  return as_float((as_bits(shifted) << 23) + 0x3F000000u);
+}
 
-// exp(x) to 1 ulp, overflow included; 0 where the result would be below 2⁻¹²⁵. NaN stays NaN.
-GENTOOL_FN float exp_(float x) {
-  const float c[] = GENTOOL_EXP_COEFFICIENTS;
+// ½·exp(x) for x ≤ 0, to 1 ulp; 0 where it would be below 2⁻¹²⁶. NaN stays NaN. The half costs
+// nothing further on, and lets the power of two be made from the bits alone.
+GENTOOL_FN float half_exp(float x) {
+  x = at_least(-87.3f, x);
   float shifted;
-  const float r = reduce(at_most(89.0f, at_least(-87.3f, x)), shifted);
-  const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
-  // 2ⁿ⁻¹ from the bits, which for n = −126 are those of 0; n is at most 128.
-  return 2.0f * value * as_float((as_bits(shifted) << 23) + 0x3F000000u);
+  const float n = nearest_power(x, shifted);
+  const float r = madd(n, 2.12194440e-4f, madd(n, -0.693359375f, x));
+  return exp_near_0(r) * half_power(shifted);
+}
+
+GENTOOL_FN double half_exp(double x) { return 0.5 * exp(x); }
+
+// exp(x) to 1 ulp, overflow included; 0 where it would be below 2⁻¹²⁵. NaN stays NaN.
+GENTOOL_FN float exp_(float x) {
+  x = at_most(89.0f, at_least(-87.3f, x));
+  float shifted;
+  const float n = nearest_power(x, shifted);
+  const float r = madd(n, 2.12194440e-4f, madd(n, -0.693359375f, x));
+  return 2.0f * exp_near_0(r) * half_power(shifted);
 }
 
 // exp(x) to 2 ulp: on the GPU one special-function instruction, whose argument's rounding error is
@@ -128,23 +147,24 @@ GENTOOL_FN float exp_quick(float x) {
 
 GENTOOL_FN double exp_quick(double x) { return exp(x); }
 
-// ½·exp(−x) for x ≥ 0, to 2e-7: one coefficient fewer, or the instruction again.
-GENTOOL_FN float half_exp_minus_quick(float x) {
+// ½·exp(x) for x ≤ 0, to 4e-7: a shorter polynomial and reduction, or the instruction again.
+GENTOOL_FN float half_exp_quick(float x) {
 #if defined(__CUDA_ARCH__)
-  const float y = at_most(106.0f, x) * -1.44269504f;
+  x = at_least(-106.0f, x);
+  const float y = x * 1.44269504f;
   float power;
   asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(y));
-  return power * fmaf(fmaf(at_most(106.0f, x), -1.44269504f, -y), 0.34657359f, 0.5f);
+  return power * fmaf(fmaf(x, 1.44269504f, -y), 0.34657359f, 0.5f);
 #else
-  const float c[] = {0.499993712f, 0.166665778f, 0.0418756455f, 0.00836317334f};
+  const float c[] = {1.0f, 1.0f, 0.499993712f, 0.166665778f, 0.0418756455f, 0.00836317334f};
+  x = at_least(-87.3f, x);
   float shifted;
-  const float r = reduce(-at_most(87.3f, x), shifted);
-  const float value = madd(r * r, polynomial(c, r), r) + 1.0f;
-  return value * as_float((as_bits(shifted) << 23) + 0x3F000000u);
+  const float n = nearest_power(x, shifted);
+  return polynomial(c, madd(n, -0.693147182f, x)) * half_power(shifted);
 #endif
 }
 
-GENTOOL_FN double half_exp_minus_quick(double x) { return half_exp_minus(x); }
+GENTOOL_FN double half_exp_quick(double x) { return 0.5 * exp(x); }
 
 GENTOOL_FN float sqrt_(float x) {
 #if defined(__CUDA_ARCH__)
@@ -165,8 +185,8 @@ GENTOOL_FN float log1p_twice(float h) {
 
 GENTOOL_FN double log1p_twice(double h) { return log1p(2 * h); }
 
-GENTOOL_FN float magnitude(float x) { return fabsf(x); }
-GENTOOL_FN double magnitude(double x) { return fabs(x); }
+GENTOOL_FN float minus_abs(float x) { return as_float(as_bits(x) | 0x80000000u); }
+GENTOOL_FN double minus_abs(double x) { return -fabs(x); }
 
 // ---- Bernoulli: logit x, target t ----
 
@@ -174,15 +194,15 @@ GENTOOL_FN double magnitude(double x) { return fabs(x); }
 // 0·x makes −∞ a NaN, as in PyTorch.
 template <class T>
 GENTOOL_FN T bce(T x, T t) {
-  const T size = magnitude(x);
+  const T below = minus_abs(x);
   const T weight = x < T(0) ? madd(T(0), x, t) : T(1) - t;
-  return madd(size, weight, log1p_twice(half_exp_minus_quick(size)));
+  return madd(-below, weight, log1p_twice(half_exp_quick(below)));
 }
 
 // σ(x) − t.
 template <class T>
 GENTOOL_FN T bce_slope(T x, T t) {
-  const T h = half_exp_minus(magnitude(x));
+  const T h = half_exp(minus_abs(x));
   return ratio(x < T(0) ? h : T(0.5), T(0.5) + h) - t;
 }
 
@@ -202,7 +222,7 @@ GENTOOL_FN float exp_tail(float v) {
 
 // KL(N(m, s²) ‖ N(0, 1)) = ½ (m² + (s² − 1 − v)) for s = σ(v).
 GENTOOL_FN float kl(float m, float v, float s) {
-  const float rest = magnitude(v) < 1.0f ? exp_tail(v) : (s * s - 1.0f) - v;
+  const float rest = fabsf(v) < 1.0f ? exp_tail(v) : (s * s - 1.0f) - v;
   return 0.5f * madd(m, m, rest);
 }
 
@@ -210,7 +230,7 @@ GENTOOL_FN double kl(double m, double v, double) { return 0.5 * (expm1(v) - v + 
 
 // s² − 1, which is twice ∂KL/∂v.
 GENTOOL_FN float variance_excess(float v, float s) {
-  return magnitude(v) < 1.0f ? exp_tail(v) + v : s * s - 1.0f;
+  return fabsf(v) < 1.0f ? exp_tail(v) + v : s * s - 1.0f;
 }
 
 GENTOOL_FN double variance_excess(double v, double) { return expm1(v); }

@@ -102,7 +102,7 @@ MUTANTS = {
     "cancelling loss": (
         "cpu", "math.h", replace("const T weight = x < T(0) ? madd(T(0), x, t) : T(1) - t;",
                                  "const T weight = T(1) - t; if (x < T(0)) return "
-                                 "madd(weight, x, log1p_twice(half_exp_minus_quick(size)) - x);"),
+                                 "madd(weight, x, log1p_twice(half_exp_quick(below)) - x);"),
         checks.bce_easy_pixels),
     "no NaN at minus infinity": (
         "cpu", "math.h", replace("madd(T(0), x, t)", "t"), checks.bce_extremes),
