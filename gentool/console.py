@@ -22,8 +22,13 @@ def speaks() -> bool:
 
 
 def say(message: str) -> None:
-    """A line for the person, on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """A line for the person, on stderr; control characters are shown, not sent."""
+    print(printable(message, 5000), file=sys.stderr, flush=True)
+
+
+def tell(message: str) -> None:
+    """A line of a result, on stdout; control characters are shown, not sent."""
+    print(printable(message, 5000))
 
 
 def print_json(value: Any) -> None:

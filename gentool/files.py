@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,9 +50,11 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what `written_aside` left behind where a process was killed."""
-    for path in folder.rglob(".*.tmp*"):
-        if path.is_file():
+    """Remove what was being written aside where a process was killed."""
+    for path in list(folder.rglob(".*.tmp*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

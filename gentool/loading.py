@@ -60,7 +60,7 @@ def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> 
     Raises:
         UserError: where the file is missing, damaged, not gentool's, or its plugin is not here.
     """
-    file = Path(path) if path is not None and Path(path).is_file() else None
+    file = Path(path) if path is not None and is_file(path) else None
     if file is None:
         if path is not None and Path(path).suffix == ".safetensors":
             raise UserError(f"there is no file {printable(str(path))}")
@@ -68,8 +68,8 @@ def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> 
         file = run.model
         if not file.exists():
             raise UserError(
-                f"the run {printable(str(run.path))} has no model.safetensors yet; "
-                "it is written at the end of the first epoch"
+                f"the run {printable(str(run.path))} has no model.safetensors; "
+                "name a run, or a model.safetensors"
             )
     header = weights.read_header(file)
     plugin = find_plugin(header, file)
@@ -80,6 +80,14 @@ def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> 
     check_tensors(tensors, expected, file)
     model = materialise(spec, config, header, expected, tensors)
     return Loaded(model.to(device).eval(), header, spec, config)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; a name that no file system takes is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def find_plugin(header: weights.Header, file: Path) -> plugins.Plugin:
@@ -102,7 +110,7 @@ def build_skeleton(spec: ModelSpec, config: Any, header: weights.Header, file: P
     try:
         with torch.device("meta"):
             model = spec.load_factory()(config, header.data)
-    except (RuntimeError, ValueError, OverflowError) as error:
+    except (RuntimeError, ValueError, OverflowError, TypeError) as error:
         raise UserError(
             f"the config in {printable(str(file))} describes no model that can be built "
             f"({printable(str(error), 120)})"

@@ -112,10 +112,12 @@ class Model(nn.Module):
     Attributes:
         data: the shape of one example.
         latent_shape: shape of one z.
+        classes: how many labels a class-conditional model takes; 0 for any other.
     """
 
     data: DataSpec
     latent_shape: tuple[int, ...]
+    classes: int = 0
 
     def players(self) -> Sequence[Player]:
         """The sides of the game, in the order they move."""

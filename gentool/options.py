@@ -179,6 +179,8 @@ def check(field: Field, value: Any) -> Any:
 
 
 def _check_one(field: Field, value: Any) -> Any:
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise UserError(f"{field.flag} is a number of {len(str(abs(value)))} digits; choose less")
     if field.base is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not field.base:  # not isinstance: True is no whole number

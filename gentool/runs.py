@@ -55,6 +55,10 @@ class Run:
     def samples(self) -> Path:
         return self.path / "samples"
 
+    def pictures(self) -> list[Path]:
+        """The sample pictures by step; names may outgrow their zeros."""
+        return sorted(self.samples.glob("*.png"), key=lambda p: (len(p.name), p.name))
+
     @property
     def curves(self) -> Path:
         return self.path / "curves.png"
@@ -79,9 +83,10 @@ class Run:
         """The run's config.json; raises UserError where it cannot be read."""
         try:
             value = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
+            reason = printable(str(error), 100)
             raise UserError(
-                f"{printable(str(self.config))} cannot be read ({error}); is this a run directory?"
+                f"{printable(str(self.config))} cannot be read ({reason}); is this a run directory?"
             ) from error
         if not isinstance(value, dict):
             raise UserError(f"{printable(str(self.config))} does not hold a JSON object")
@@ -92,14 +97,17 @@ class Run:
         if not self.metrics.exists():
             return []
         rows = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # a torn last line after a crash
-                rows.append(json.loads(line))
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError):  # torn by a crash, or by hand
+                row = json.loads(line)
+                if isinstance(row, dict) and type(row.get("step")) is int:
+                    rows.append(row)
         return rows
 
 
 def create(out: Path | None, model: str, data: str) -> Run:
     """Make the directory of a new run: `out`, or the next free ``runs/<model>-<data>-NNN``."""
+    check_name(out)
     if out is None:
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{model}-{data}")
         for number in itertools.count(1):
@@ -127,6 +135,17 @@ def create(out: Path | None, model: str, data: str) -> Run:
     return Run(path)
 
 
+def check_name(out: Path | None) -> None:
+    """Refuse a name that cannot be written down; raises UserError."""
+    try:
+        str(out).encode("utf-8")
+        if out is not None:
+            out.exists()
+    except (UnicodeEncodeError, OSError, ValueError) as error:
+        shown = printable(str(out).encode("utf-8", "replace").decode(), 80)
+        raise UserError(f"--out {shown} cannot be a folder's name; choose another") from error
+
+
 def latest() -> Run:
     """The run that was started last from this directory; raises UserError where there is none."""
     try:
@@ -146,9 +165,10 @@ def find(name: str | None) -> Run:
     """A run by its path, by its name below ./runs, or the latest; raises UserError."""
     if name is None:
         return latest()
-    for path in (Path(name), ROOT / name):
-        if path.is_dir():
-            return Run(path)
+    with contextlib.suppress(OSError, ValueError):  # a name that no file system takes
+        for path in (Path(name), ROOT / name):
+            if path.is_dir():
+                return Run(path)
     known = [run.path.name for run in every()]
     raise UserError(f"there is no run {printable(name)!r}{nearest(Path(name).name, known)}")
 

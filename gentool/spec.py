@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gentool.errors import UserError
+
 API_VERSION = 1
 """The version of the plugin interface; it changes only when an old plugin would break."""
 
@@ -117,4 +119,10 @@ class ModelSpec:
     def load_factory(self) -> Callable[[Any, DataSpec], Any]:
         """Import the model's code (this is where torch comes in) and return its builder."""
         module, _, attribute = self.factory.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"the model's code {self.factory} cannot be imported ({error}); "
+                "reinstall the package it comes from"
+            ) from error

@@ -94,12 +94,22 @@ def read_header(path: Path) -> Header:
         strings = (model, plugin["distribution"], plugin["version"])
         if not all(isinstance(s, str) for s in strings) or not isinstance(config, dict):
             raise ValueError("its entries have the wrong types")
-        shapes = {name: tuple(entry["shape"]) for name, entry in raw.items()}
+        shapes = {name: _shape(entry["shape"]) for name, entry in raw.items()}
+        longest = max((len(v) for v in config.values() if isinstance(v, list)), default=0)
+        if longest > len(shapes):
+            raise ValueError(f"its config names {longest} layers for {len(shapes)} weights")
         data = DataSpec.from_json(ours["data"])
         return Header(model, plugin["distribution"], plugin["version"], config, data, shapes)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         reason = printable(str(error), 120)
         raise UserError(f"the gentool entry of {shown} is damaged ({reason})") from error
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """A tensor's shape as it should be; raises ValueError."""
+    if not isinstance(value, list) or not all(type(n) is int and 0 <= n < 2**63 for n in value):
+        raise ValueError("the shape of a weight is no list of sizes")
+    return tuple(value)
 
 
 def _raw_header(path: Path, shown: str) -> dict[str, Any]:

@@ -137,3 +137,33 @@ def test_sample_options(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(b"precious")
     expect(cli("sample", "run", "--out", "mine.png"), "already exists", "--force")
     assert (tmp_path / "mine.png").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--latent-dim", "1" + "0" * 400),
+        ("--latent-dim", "1e19"),
+        ("--hidden", "1e18"),
+        ("--steps", "1e30"),
+        ("--threads", "1e11"),
+        ("--out", "x" * 5000),
+    ],
+    ids=["400 digits", "1e19", "1e18 units", "1e30 steps", "1e11 threads", "long name"],
+)
+def test_absurd_sizes(cli: Cli, options: tuple[str, str]) -> None:
+    expect(cli("train", "vae", "--data", "glyphs:64", *options), "")
+    assert not Path("runs").exists()
+
+
+def test_escape_sequences_are_shown_not_sent(cli: Cli, tmp_path: Path) -> None:
+    assert cli("train", "vae", *SMALL, "--out", "run").code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["model"] = "v\x1b[31mEVIL\x07"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(b'[1]\n{"step": 1, "loss": "x"}\n\xff\n')
+    for command in (("runs", "show", "run"), ("resume", "run"), ("runs", "list")):
+        result = cli(*command)
+        assert "\x1b" not in result.out + result.err and "\x07" not in result.out + result.err
+        assert "Traceback" not in result.err
+    expect(cli("train", "vae", "--out", "a\x1b[31mb", "--epochs", "-1"), "--epochs")

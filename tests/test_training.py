@@ -314,3 +314,95 @@ def test_a_profile_says_where_the_time_goes(cli: Cli, tmp_path: Path) -> None:
     result = cli("train", "vae", *SMALL, *options)
     assert result.code == 0 and "time a step" in result.err and "addmm" in result.err
     assert "traceEvents" in json.loads((tmp_path / "run" / "profile.json").read_text())
+
+
+def test_a_refused_resume_touches_nothing(cli: Cli, tmp_path: Path) -> None:
+    from gentool.train.lock import locked
+
+    assert cli("train", "vae", *SMALL, "--epochs", 2, "--out", "run").code == 0
+    run = tmp_path / "run"
+    with locked(run):
+        before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+        result = cli("resume", "run", "--epochs", 7)
+        after = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    assert result.code == 2 and "being trained by process" in result.err
+    assert before == after
+
+
+def test_a_polite_stop_leaves_no_lock(cli: Cli, tmp_path: Path) -> None:
+    options = ("--epochs", 100_000, "--max-time", "0.2", "--out", "run")
+    assert cli("train", "vae", *SMALL, *options).code == 0
+    assert not (tmp_path / "run" / "lock").exists()
+    assert "taking over" not in cli("resume", "run", "--max-time", "0.1").err
+
+
+def test_fp16_survives_a_scaler_that_overflows(tmp_path: Path) -> None:
+    made = trainer(tmp_path, settings(steps=30, precision="fp16", clip_grad=1.0))
+    for state in made.players:
+        state.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=3)
+    made.fit()
+    rows = [json.loads(x) for x in made.run.metrics.read_text().splitlines()]
+    norms = [r["scorer_grad_norm"] for r in rows if "scorer_grad_norm" in r]
+    assert norms and len(norms) < 8 and all(math.isfinite(n) for n in norms)
+
+
+def test_a_diverged_model_is_never_saved(tmp_path: Path) -> None:
+    """Not by Ctrl-C either, which is what a person who sees NaN presses."""
+    made = trainer(tmp_path, settings(epochs=4, log_every=1000))
+    original = made.take_step
+
+    def poison_and_stop() -> None:
+        original()
+        if made.step == 6:
+            with torch.no_grad():
+                made.model.mover.weight.fill_(math.nan)  # type: ignore[union-attr,operator]
+            signal.raise_signal(signal.SIGTERM)
+
+    made.take_step = poison_and_stop  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="no longer finite"):
+        made.fit()
+    assert load_newest(made.run.state).values["step"] == 4
+
+
+def test_an_abandoned_future_does_not_count_as_newest(tmp_path: Path) -> None:
+    made = trainer(tmp_path, settings(epochs=3, keep=3))
+    made.fit()
+    newest = made.run.state / "step-000000012"
+    (newest / "manifest.json").write_text("{}")
+    again = trainer(tmp_path, settings(steps=10, keep=1))
+    with pytest.warns(UserWarning, match="damaged"):
+        again.restore(load_newest(again.run.state))
+    again.fit()
+    assert [p.name for p in again.run.state.glob("step-*")] == ["step-000000010"]
+
+
+def test_a_run_without_its_checkpoints_is_not_trained_over(cli: Cli, tmp_path: Path) -> None:
+    import shutil
+
+    assert cli("train", "vae", *SMALL, "--epochs", 1, "--out", "run").code == 0
+    shutil.rmtree(tmp_path / "run" / "state")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    result = cli("resume", "run", "--epochs", 2)
+    assert result.code == 2 and "checkpoints" in result.err and "gone" in result.err
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_best_must_be_a_scalar_that_there_is(cli: Cli) -> None:
+    result = cli("train", "vae", *SMALL, "--epochs", 1, "--best", "neg_elbow")
+    assert result.code == 2 and "neg_elbow" in result.err and "neg_elbo," in result.err
+
+
+def test_epochs_and_steps_replace_each_other(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("steps = 3\n")
+    options = ("--config", "r.toml", "--epochs", 1, "--out", "run")
+    assert cli("train", "vae", *SMALL, *options).code == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["epochs"] == 1
+
+
+def test_examples_are_spread_over_the_whole_split() -> None:
+    from gentool.train.batches import some_examples
+
+    split = Split(np.arange(500, dtype=np.float32)[:, None])
+    seen = some_examples(split, 256).flatten()
+    assert len(seen) == 256 and seen[0] == 0 and seen[-1] > 495
+    assert len(some_examples(split, 10_000)) == 500

@@ -241,3 +241,28 @@ def test_points_need_a_density_over_the_plane() -> None:
     with pytest.raises(ValueError, match="gaussian"):
         small(POINTS, likelihood="bernoulli")
     assert small(POINTS).sample(torch.zeros(1, 3, dtype=torch.float64)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_the_likelihood_of_points_is_in_their_own_units(scale: float) -> None:
+    """Scaling the data by s adds D·log s to −log p(x), and scales the samples by s."""
+    losses, samples = [], []
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)).double() + 3
+    for factor in (1.0, scale):
+        model = small(POINTS, likelihood="gaussian", sigma=0.1 * factor)
+        model.prepare(x * factor)
+        losses.append(model.terms(Batch(x * factor), step())["neg_elbo"].item())
+        samples.append(model.sample(torch.zeros(1, 3, dtype=torch.float64)))
+    assert losses[1] == pytest.approx(losses[0] + 2 * math.log(scale), abs=1e-4)
+    torch.testing.assert_close(samples[1], samples[0] * scale, rtol=1e-5, atol=0)
+
+
+def test_a_given_sigma_is_taken_at_its_word() -> None:
+    x = torch.zeros(1, 3)
+    expected = -Normal(0.0, 1e-4).log_prob(torch.tensor(0.0)).item() * 3
+    assert Gaussian(1e-4).nll(x, x).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_continuous_bernoulli_starts_at_the_data_mean() -> None:
+    likelihood, mean = ContinuousBernoulli(), torch.tensor([0.05, 0.3, 0.5, 0.9])
+    torch.testing.assert_close(likelihood.mean(likelihood.bias_for(mean)), mean, atol=1e-4, rtol=0)

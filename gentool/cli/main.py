@@ -44,6 +44,10 @@ app = typer.Typer(
 )
 
 
+INTERRUPTED = 130
+"""The exit code of Ctrl-C."""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"gentool {__version__}")
@@ -74,16 +78,25 @@ def main() -> None:
             say(f"gentool: {stopped}")
         sys.exit(stopped.code)
     except (KeyboardInterrupt, typer.Abort):
-        say("gentool: interrupted")
-        sys.exit(130)
+        code = INTERRUPTED
     except BrokenPipeError:  # `gentool models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         # Typer's own complaints have a common interface, but no common public base class.
-        if not hasattr(error, "format_message"):
-            raise
-        _fail(error, str(error.format_message()).rstrip("."))
+        if hasattr(error, "format_message"):
+            message = str(error.format_message())
+            if message.startswith("Usage:"):  # a bare `gentool` asks for help
+                print(message)
+                sys.exit(2)
+            _fail(error, message.rstrip("."))
+        if not speaks() and not os.environ.get("GENTOOL_DEBUG"):
+            # Another process failed and took the connection with it; it says why.
+            time.sleep(3)
+            sys.exit(2)
+        raise
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into a code
+        say("gentool: interrupted")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -84,7 +84,7 @@ def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--config {shown} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"--config {shown} is not TOML: {printable(str(error))}") from error
     content.pop("recipe", None)
     wanted = content.pop("model", model)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gentool import runs as store
-from gentool.console import print_json, print_table
+from gentool.console import print_json, print_table, tell
 from gentool.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List runs and show one.")
@@ -28,11 +28,16 @@ def _summary(run: store.Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "model": config.get("model"),
-        "data": config.get("data_options", {}).get("data"),
+        "data": _table(config.get("data_options")).get("data"),
         "epoch": rows[-1].get("epoch") if rows else 0,
         "step": rows[-1].get("step") if rows else 0,
         "last": last,
     }
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """What should be a table; whatever else a file holds counts as empty."""
+    return value if isinstance(value, dict) else {}
 
 
 @app.command("list")
@@ -45,7 +50,8 @@ def list_runs(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     table = []
     for row in rows:
         loss = row.get("last", {}).get("test", {}) or row.get("last", {}).get("train", {})
-        shown = ", ".join(f"{k} {v:.4g}" for k, v in list(loss.items())[:2] if v is not None)
+        numbers = [(k, v) for k, v in loss.items() if isinstance(v, int | float)]
+        shown = ", ".join(f"{k} {v:.4g}" for k, v in numbers[:2])
         cells = (row["run"], row.get("model"), row.get("data"), row.get("epoch"), shown)
         table.append([str(c) for c in cells])
     print_table(("run", "model", "data", "epoch", "last"), table)
@@ -63,9 +69,9 @@ def show(
         print_json({**config, **_summary(found)})
         return
     summary = _summary(found)
-    print(f"{summary['run']}: {summary['model']}, epoch {summary['epoch']}, step {summary['step']}")
+    tell(f"{summary['run']}: {summary['model']}, epoch {summary['epoch']}, step {summary['step']}")
     for split, scalars in summary["last"].items():
-        print(f"  {split}: " + ", ".join(f"{k} {v}" for k, v in scalars.items()))
+        tell(f"  {split}: " + ", ".join(f"{k} {v}" for k, v in scalars.items()))
     for part in ("config", "settings", "data_options", "environment"):
-        shown = {k: v for k, v in config.get(part, {}).items() if v is not None}
-        print(f"  {part}: " + ", ".join(f"{k}={v}" for k, v in shown.items()))
+        shown = {k: v for k, v in _table(config.get(part)).items() if v is not None}
+        tell(f"  {part}: " + ", ".join(f"{k}={v}" for k, v in shown.items()))

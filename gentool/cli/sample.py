@@ -22,7 +22,9 @@ MOST = 1_000_000
 def sample(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN|FILE]", help="A run or model.safetensors; default: latest."),
+        typer.Argument(
+            metavar="[RUN|FILE]", help="A run or a model file; default: the latest run."
+        ),
     ] = None,
     n: Annotated[int | None, typer.Option("--n", help="How many samples (default 64).")] = None,
     out: Annotated[
@@ -60,23 +62,38 @@ def sample(
     labels, columns = _labels(loaded, class_, n)
     n = n if labels is None else len(labels)
     x = loaded.sample(n, seed=seed, labels=labels, z=latents, draw=draw)
-    out = out or _default_out(source, n, seed)
+    out = out or _default_out(source, n, seed, class_, draw, z)
     kept = None if latents is None else latents.numpy()
     _write(x.numpy(), out, columns, kept, None if labels is None else labels.numpy())
     print(out)
 
 
-def _default_out(source: str | None, n: int, seed: int) -> Path:
-    """Into the run that was sampled; beside the caller where it was a lone file."""
-    name = f"n{n}-seed{seed}.png"
+def _default_out(
+    source: str | None, n: int, seed: int, class_: str | None, draw: bool, z: Path | None
+) -> Path:
+    """Into the run that was sampled; beside the caller where it was a lone file.
+
+    The name says what was asked for, so only the same samples replace each other.
+    """
+    import re
+
+    asked = [f"n{n}", f"seed{seed}" if z is None else f"z-{z.stem}"]
+    asked += [f"class-{class_}"] if class_ else []
+    asked += ["drawn"] if draw else []
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(asked)) + ".png"
     if source is not None and Path(source).is_file():
-        return Path(f"{Path(source).stem}-{name}")
+        path = Path(f"{Path(source).stem}-{name}")
+        if path.exists():
+            raise UserError(f"{path} already exists; choose another place with --out")
+        return path
     from gentool import runs
 
     return runs.find(source).path / "sampled" / name
 
 
 def _read_latents(path: Path, loaded: Loaded, n: int | None) -> Tensor:
+    import zipfile
+
     import numpy as np
     import torch
 
@@ -84,7 +101,8 @@ def _read_latents(path: Path, loaded: Loaded, n: int | None) -> Tensor:
     try:
         content = np.load(path, allow_pickle=False)
         array = content["z"] if isinstance(content, np.lib.npyio.NpzFile) else content
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        array = np.asarray(array, dtype=array.dtype)
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         reason = printable(str(error), 100)
         raise UserError(
             f"--z {shown} cannot be read as .npy, or .npz with 'z': {reason}"
@@ -97,6 +115,8 @@ def _read_latents(path: Path, loaded: Loaded, n: int | None) -> Tensor:
         )
     if n is not None and n != len(array):
         raise UserError(f"--z {shown} holds {len(array)} latents, so leave --n {n} out")
+    if not np.isfinite(array).all():
+        raise UserError(f"--z {shown} holds NaN or infinity; latents are finite numbers")
     return torch.from_numpy(array.astype(np.float32))
 
 
@@ -105,7 +125,7 @@ def _labels(loaded: Loaded, wanted: str | None, n: int) -> tuple[Tensor | None, 
     import torch
 
     names = loaded.header.data.classes
-    count = getattr(loaded.model, "classes", 0)
+    count = loaded.model.classes
     if not count:
         if wanted is not None:
             raise UserError(
@@ -119,7 +139,7 @@ def _labels(loaded: Loaded, wanted: str | None, n: int) -> tuple[Tensor | None, 
     assert wanted is not None
     if wanted in names:
         return torch.full((n,), names.index(wanted)), None
-    if wanted.isdigit() and int(wanted) < count:
+    if wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) < count:
         return torch.full((n,), int(wanted)), None
     raise UserError(
         f"--class {printable(wanted)!r} is none of {', '.join(map(printable, names[:20]))}"

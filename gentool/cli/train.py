@@ -85,10 +85,8 @@ def model_command(plugin: plugins.Plugin) -> Any:
         every = (*data, *core, *own)
         chosen = dict(spec.defaults)
         if config_file is not None:
-            chosen |= read_toml(config_file, every, plugin.name)
-        chosen |= given(every, values)
-        if "steps" in chosen and "epochs" in spec.defaults and "epochs" not in values:
-            chosen.pop("epochs", None)  # the model's default yields to what was asked for
+            chosen = override(chosen, read_toml(config_file, every, plugin.name))
+        chosen = override(chosen, given(every, values))
 
         def part(config: type, names: tuple[options.Field, ...]) -> Any:
             return options.build(
@@ -112,6 +110,14 @@ def model_command(plugin: plugins.Plugin) -> Any:
     command = with_signature(run, signature)
     single.command(name=plugin.name, cls=SectionedCommand, help=_help(spec))(command)
     return typer.main.get_command(single)
+
+
+def override(chosen: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """`chosen` with `more` on top; --epochs and --steps replace each other."""
+    for one, other in (("epochs", "steps"), ("steps", "epochs")):
+        if one in more and other not in more:
+            chosen = {k: v for k, v in chosen.items() if k != other}
+    return {**chosen, **more}
 
 
 def _help(spec: Any) -> str:

@@ -14,7 +14,7 @@ def write_card(run: Run, rows: list[dict[str, Any]], model: Model) -> None:
     config = run.read_config()
     data = config["data"]
     last = {str(r["split"]): r for r in rows}
-    pictures = sorted(run.samples.glob("*.png"))
+    pictures = run.pictures()
     plugin, version = config["plugin"], config["environment"]["gentool"]
     lines = [
         f"# {config['model']} on {config['data_options']['data']}",

@@ -99,7 +99,7 @@ class Feed:
 
     def _flipped(self, batch: Batch, step: int, offset: int) -> Batch:
         """Mirror each image with probability ½, by a draw of its own for every step."""
-        key = torch.tensor(step, device=self.device)
+        key = torch.full((), step, device=self.device)
         noise = Noise(self.seed, "data", key, self.device, row_offset=offset)
         u = noise.uniform("flip", (len(batch.x), 1, 1, 1))
         mirrored = u < 0.5
@@ -121,7 +121,9 @@ def some_examples(split: Split, n: int) -> Tensor:
 
     Spread, because a folder's images come sorted by class.
     """
-    x = as_tensor(split.x[:: max(1, len(split.x) // n)][:n])
+    count = min(n, len(split.x))
+    rows = torch.arange(count) * len(split.x) // max(1, count)
+    x = as_tensor(split.x).index_select(0, rows)
     return torch.true_divide(x, 255) if x.dtype == torch.uint8 else x
 
 

@@ -49,7 +49,7 @@ class CapturedUpdate:
             capture: what records it; tests give a stand-in.
         """
         self.update, self.capture = update, capture
-        self.runs = 0
+        self.runs = self._largest = 0
         self.failure: str | None = None
         self._fixed: Draw | None = None
         self._graph: Replayable | None = None
@@ -61,7 +61,10 @@ class CapturedUpdate:
             assert self._graph is not None
             self._graph.replay()
             return
-        if self._fixed is None and self.failure is None and self.runs >= WARM_UP:
+        # Not the ragged last batch of an epoch: the full ones are what comes again and again.
+        self._largest = max(self._largest, draw.total)
+        ready = self.runs >= WARM_UP and draw.total == self._largest
+        if self._fixed is None and self.failure is None and ready:
             self._record(draw)
             if self._fixed is not None:
                 self(draw)

@@ -39,8 +39,10 @@ def locked(run: Path) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
         os.pwrite(descriptor, note.encode(), 0)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 

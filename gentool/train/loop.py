@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gentool.data.dataset import Dataset
-from gentool.errors import UserError
+from gentool.errors import UserError, printable
 from gentool.files import explained
 from gentool.hooks import Events
 from gentool.model import Evaluates, Model, Step
@@ -23,7 +23,13 @@ from gentool.train.display import Display
 from gentool.train.distributed import World
 from gentool.train.metrics import MetricsLog
 from gentool.train.pictures import Pictures
-from gentool.train.player import Average, PlayerState, autocast, freeze_all_but
+from gentool.train.player import (
+    Average,
+    PlayerState,
+    accumulator_dtype,
+    autocast,
+    freeze_all_but,
+)
 from gentool.train.profiling import Profile
 from gentool.train.saver import Saver
 from gentool.train.settings import TrainSettings
@@ -91,7 +97,7 @@ class Trainer:
     def _make_players(self) -> list[PlayerState]:
         players = list(self.model.players())
         first = players[0].steps
-        rounds = math.ceil(self.total / first)
+        rounds = max(1, self.total // first)
         totals = [self.total, *(rounds * p.steps for p in players[1:])]
         an_epoch = self.feed.per_epoch / first  # rounds
         rates = [self.feed.per_epoch, *(an_epoch * p.steps for p in players[1:])]
@@ -122,7 +128,8 @@ class Trainer:
             with StopRequest(self.settings.max_time) as stop:
                 if self.step == 0:
                     self.save()  # so that whatever happens next can be resumed
-                    self._draw_picture()
+                    if s.sample_every:
+                        self._draw_picture()
                 self._fit(display, stop)
             self.saver.wait()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -204,14 +211,27 @@ class Trainer:
                 self._draw_picture()
             rows["samples"] = {"diversity": self.watchdog.diversity()}
         self._report(rows, rate, display)
-        score = rows.get("test", {}).get(self.best_by)
-        improved = score is not None and (self.best is None or score < self.best)
+        self._require_finite(rows.get("test", {}), "on the test split ")
+        improved = self._improves(rows.get("test", {}))
         if improved:
+            score = rows["test"][self.best_by]
             self.best = score
         if self.epoch % self.settings.save_every == 0 or last or improved:
             self.save(best=improved)
         self.events.epoch_ended(self.run, self.epoch, self.step)
         display.begin_epoch(self.step)
+
+    def _improves(self, test: dict[str, float]) -> bool:
+        """Whether this is the best epoch so far, by the scalar that ranks them."""
+        if self.best_by not in test:
+            if self.settings.best is not None:
+                known = ", ".join(test) or "none: this model or data has nothing to test"
+                raise UserError(
+                    f"--best {printable(self.settings.best)} is no scalar of the test split; "
+                    f"there are: {known}"
+                )
+            return False
+        return self.best is None or test[self.best_by] < self.best
 
     def _report(self, rows: dict[str, dict[str, float]], rate: float, display: Display) -> None:
         """Write an epoch's rows and warnings, and say them."""
@@ -235,7 +255,7 @@ class Trainer:
         n = self.test.n
         mine = self.world.share(n) if n >= self.world.size else slice(0, n)
         names: list[str] = []
-        sums = torch.zeros((), dtype=torch.float64, device=self.device)
+        sums = torch.zeros((), dtype=accumulator_dtype(self.device), device=self.device)
         self.model.eval()
         with torch.inference_mode(), autocast(self.device, self.settings.precision):
             for start in range(mine.start, mine.stop, self.test.batch_size):
@@ -244,7 +264,7 @@ class Trainer:
                 scalars = self.model.evaluate(batch, Step(noise, progress))
                 names = [*scalars, "examples"]
                 ones = torch.ones((), device=self.device)
-                values = torch.stack([v.double() for v in [*scalars.values(), ones]])
+                values = torch.stack([v.to(sums.dtype) for v in [*scalars.values(), ones]])
                 sums = sums + values * len(batch.x)
         self.model.train()
         sums = sums.clone()  # out of inference mode, where all_reduce may write to it
@@ -284,14 +304,29 @@ class Trainer:
                 # Every player has these two; a game of one needs no prefix.
                 shared = name in ("loss", "grad_norm") and len(self.players) > 1
                 means[f"{state.player.name}_{name}" if shared else name] = value
-        if not all(math.isfinite(v) for v in means.values()):
-            name = next(n for n, v in means.items() if not math.isfinite(v))
-            self._write_row("train", {**means, "warning": f"{name} is not finite"})
-            raise UserError(
-                f"{name} is no longer finite near step {self.step}; the last checkpoint is kept in "
-                f"{self.run.state}; try a lower learning rate, --clip-grad 1 or --precision fp32"
-            )
+        self._require_finite(means)
         return means
+
+    def _require_finite(self, scalars: dict[str, float], where: str = "") -> None:
+        """Stop the run, its last checkpoint kept, where a scalar is NaN or infinite."""
+        name = next((n for n, v in scalars.items() if not math.isfinite(v)), None)
+        if name is not None:
+            self._write_row("train", {**scalars, "warning": f"{name} is not finite"})
+            raise self._diverged(f"{name} {where}")
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(
+            f"{what.strip()} is no longer finite near step {self.step}; the last checkpoint is "
+            f"kept in {self.run.state}; try a lower learning rate, --clip-grad 1 or "
+            "--precision fp32"
+        )
+
+    def _is_finite(self) -> bool:
+        """Whether weights and pending sums are numbers, on every process."""
+        floats = [v for v in self.model.state_dict().values() if v.is_floating_point()]
+        parts = [torch.stack(torch._foreach_norm(floats)).sum()]
+        parts += [state.sums.sum().to(parts[0].dtype) for state in self.players]
+        return not self.world.any(not bool(torch.isfinite(torch.stack(parts)).all()))
 
     def _write_row(self, split: str, scalars: dict[str, Any]) -> None:
         if self.log is None:  # not the process that writes
@@ -301,7 +336,12 @@ class Trainer:
         self.events.logged(self.run, row)
 
     def save(self, best: bool = False) -> None:
-        """Have a checkpoint written, and from it the model file that samples."""
+        """Have a checkpoint written, and from it the model file that samples.
+
+        A model that has diverged is not saved: the last good checkpoint stays the newest.
+        """
+        if not self._is_finite():
+            raise self._diverged("a weight or a loss")
         checkpoint = self.snapshot(best)
         if self.log is not None:
             self.log.sync()

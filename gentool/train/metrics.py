@@ -19,7 +19,7 @@ class MetricsLog:
         self.path = path
         with explained("the metrics", path):
             self._file = path.open("ab")
-            self._file.truncate(offset)
+            self._file.truncate(min(offset, self._file.seek(0, os.SEEK_END)))
             self._file.seek(0, os.SEEK_END)
 
     @property

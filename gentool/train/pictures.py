@@ -41,7 +41,7 @@ class Pictures:
 
     def landscape(self) -> tuple[np.ndarray, tuple[float, float, float, float]] | None:
         """What the model thinks of every place around 2-D data: (rows, columns) and extent."""
-        conditional = getattr(self.model, "classes", 0)
+        conditional = self.model.classes
         if not isinstance(self.model, Scores) or conditional or self.dataset.spec.size != 2:
             return None
         real = np.asarray(self.dataset.train.x[:POINTS])
@@ -58,7 +58,7 @@ class Pictures:
 
     def samples(self, n: int) -> np.ndarray:
         labels = None
-        if getattr(self.model, "classes", 0):
+        if self.model.classes:
             labels = torch.arange(n) % len(self.dataset.spec.classes)
         x = draw_samples(self.model, n, self.device, seed=self.seed, labels=labels)
         return x.numpy()

@@ -100,10 +100,11 @@ class PlayerState:
         self.count = 0
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.names: tuple[str, ...] = ()
-        self.sums = torch.zeros(0, dtype=torch.float64, device=device)
+        wide = accumulator_dtype(device)
+        self.sums = torch.zeros(0, dtype=wide, device=device)
         self.examples = 0
-        self.grad_norm = torch.zeros((), dtype=torch.float64, device=device)
-        self.norms = 0
+        # Sum and count of gradient norms, on the device.
+        self.norms = torch.zeros(2, dtype=wide, device=device)
         # Noise is drawn by counter in native kernels only; the scaler and the other processes
         # make the host wait. Such updates run uncaptured.
         capturable = device.type == "cuda" and ops.native.serves("cuda") and world.size == 1
@@ -126,7 +127,6 @@ class PlayerState:
         else:
             self._update_on_device(draw, measured)
         self.count += 1
-        self.norms += measured
         self.examples += len(draw.batch.x)
 
     def _update_on_device(self, draw: Draw, measured: bool = False) -> None:
@@ -172,14 +172,16 @@ class PlayerState:
         norm = nn.utils.get_total_norm(grads, foreach=True)
         if limit is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, limit, norm, foreach=True)
-        self.grad_norm.add_(norm)
+        # A loss scaler finds its scale by overflowing: such a step is skipped, and not counted.
+        counts = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones_like(norm) > 0
+        self.norms.add_(torch.stack([torch.where(counts, norm, 0.0), counts.to(norm.dtype)]))
 
     def _log(self, scalars: dict[str, Tensor], n: int) -> None:
         """Add to the running sums, on the device; nothing is read back here."""
-        values = torch.stack([v.detach() for v in scalars.values()])
+        values = torch.stack([_scalar(name, v, self.device) for name, v in scalars.items()])
         if not self.names:
             self.names = tuple(scalars)
-            self.sums = torch.zeros(len(values), dtype=torch.float64, device=values.device)
+            self.sums = torch.zeros_like(values, dtype=self.norms.dtype)
         self.sums.add_(values, alpha=n)
 
     def running(self, name: str) -> float | None:
@@ -189,23 +191,21 @@ class PlayerState:
         return self.sums[self.names.index(name)].item() / self.examples
 
     def _totals(self) -> Tensor:
-        """The sums since the last `take_means` over all processes: scalars, norm, counts."""
-        counts = torch.tensor(
-            [self.examples, self.norms], dtype=torch.float64, device=self.sums.device
-        )
-        totals = torch.cat([self.sums, self.grad_norm.view(1), counts])
+        """The sums since the last `take_means` over all processes: scalars, norms, examples."""
+        examples = torch.full_like(self.norms[:1], self.examples)
+        totals = torch.cat([self.sums, self.norms, examples])
         self.world.sum_([totals])
         return totals
 
     def take_means(self) -> dict[str, float]:
         """Means of the scalars since the last call, over all processes; waits for the device."""
-        *sums, norm, examples, norms = self._totals().tolist()
+        *sums, norm, norms, examples = self._totals().tolist()
         means = {k: v / examples for k, v in zip(self.names, sums, strict=True)} if examples else {}
         if norms:
             means["grad_norm"] = norm / norms
         self.sums.zero_()
-        self.grad_norm.zero_()
-        self.examples = self.norms = 0
+        self.norms.zero_()
+        self.examples = 0
         return means
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -231,8 +231,8 @@ class PlayerState:
         if not self.world.leads:  # the first process carries the sums of all
             totals = torch.zeros_like(totals)
         self.sums = totals[:-3].clone()
-        self.grad_norm.copy_(totals[-3])
-        self.examples, self.norms = int(totals[-2]), int(totals[-1])
+        self.norms.copy_(totals[-3:-1])
+        self.examples = int(totals[-1])
         entries: dict[int, dict[str, Any]] = {}
         for key, value in [*tensors.items(), *values["optimizer"].items()]:
             kind, _, rest = key.partition("/")
@@ -246,6 +246,15 @@ class PlayerState:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
 
+def _scalar(name: str, value: Any, device: torch.device) -> Tensor:
+    """A logged value without its graph; raises TypeError where it is no scalar."""
+    if not isinstance(value, Tensor):
+        value = torch.tensor(float(value), device=device)
+    if value.dim():
+        raise TypeError(f"the scalar {name!r} has shape {tuple(value.shape)}; log its mean")
+    return value.detach()
+
+
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state_dict as named tensors, and the entries that are no tensors."""
     tensors: dict[str, Tensor] = {}
@@ -255,6 +264,11 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
             target = tensors if isinstance(value, Tensor) else values
             target[f"optimizer/{index}/{name}"] = value
     return tensors, values
+
+
+def accumulator_dtype(device: torch.device) -> torch.dtype:
+    """What sums are kept in; Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

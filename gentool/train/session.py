@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,8 @@ def start(job: Job, out: Path | None) -> Run:
             with explained("the run's config", run.config):
                 write_json(run.config, job.to_json(dataset, world.device))
             say(f"training {job.plugin.name} on {dataset.name} into {run.path}")
-        finish(make_trainer(job, model, dataset, run, world))
+        with held(run, world):
+            finish(make_trainer(job, model, dataset, run, world))
     finally:
         distributed.leave()
     return run
@@ -108,18 +111,50 @@ def go_on(run: Run, changes: Mapping[str, Any]) -> Run:
                 "trained on; put the old data back, or start a new run"
             )
         model = prepared(build_model(job.spec, job.config, dataset.spec), dataset)
-        trainer = make_trainer(job, model, dataset, run, world)
-        if stored(run.state):  # else it was stopped before its first: it starts once more
-            trainer.restore(load_newest(run.state))
-        if world.leads:
-            compare_environment(saved.get("environment", {}), environment(world.device))
-            if trainer.step >= trainer.total:
-                say(f"{run.path} is finished at step {trainer.step}; ask for more with --epochs")
-            write_json(run.config, {**saved, "settings": options.to_json(job.settings)})
-        finish(trainer)
+        with held(run, world):  # before anything of the run is touched
+            trainer = make_trainer(job, model, dataset, run, world)
+            if has_checkpoints(run):
+                trainer.restore(load_newest(run.state))
+            if world.leads:
+                compare_environment(saved.get("environment"), environment(world.device))
+                say_if_finished(trainer)
+                write_json(run.config, {**saved, "settings": options.to_json(job.settings)})
+            finish(trainer)
     finally:
         distributed.leave()
     return run
+
+
+@contextmanager
+def held(run: Run, world: World) -> Iterator[None]:
+    """Lock the run, by the process that writes it, and clear what a killed one left."""
+    if not world.leads:
+        yield
+        return
+    with locked(run.path):
+        sweep(run.path)
+        yield
+
+
+def has_checkpoints(run: Run) -> bool:
+    """Whether there is something to go on from; without, a run that wrote nothing starts again.
+
+    Raises UserError where a run has metrics but no checkpoint: it would be trained over.
+    """
+    if stored(run.state):
+        return True
+    if run.metrics.exists() and run.metrics.stat().st_size:
+        raise UserError(
+            f"the checkpoints of {printable(str(run.path))} are gone, so it cannot go on; "
+            "its model can still be sampled, or train a new run"
+        )
+    return False
+
+
+def say_if_finished(trainer: Trainer) -> None:
+    """Tell a person who resumes a finished run what to ask for."""
+    if trainer.step >= trainer.total:
+        say(f"{trainer.run.path} is finished at step {trainer.step}; ask for more with --epochs")
 
 
 def read_job(run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Job:
@@ -129,8 +164,11 @@ def read_job(run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         config, data_options, settings = (
             dict(saved[k]) for k in ("config", "data_options", "settings")
         )
+        if not isinstance(name, str) or not isinstance(distribution, str):
+            raise ValueError("the model's name is no text")
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{printable(str(run.config))} is not a run's config ({error})") from error
+        reason = printable(str(error), 100)
+        raise UserError(f"{printable(str(run.config))} is not a run's config ({reason})") from error
     plugin = plugins.find(f"{distribution}:{name}")
     spec = plugins.spec_of(plugin)
     # --epochs and --steps exclude each other, and a time limit holds for one process only.
@@ -184,20 +222,19 @@ def finish(trainer: Trainer) -> None:
         trainer.fit()
         return
     run = trainer.run
-    with locked(run.path):
-        sweep(run.path)
-        trainer.events.started(run)
-        try:
-            trainer.fit()
-        except Stopped as reason:
-            summarise(trainer)
-            trainer.events.failed(run, reason)
-            raise Stopped(f"{reason}; go on with: gentool resume {run.path}", reason.code) from None
-        except BaseException as error:
-            trainer.events.failed(run, error)
-            raise
+    trainer.events.started(run)
+    try:
+        trainer.fit()
+    except Stopped as reason:
         summarise(trainer)
-        trainer.events.finished(run)
+        trainer.events.failed(run, reason)
+        command = f"gentool resume {shlex.quote(str(run.path))}"
+        raise Stopped(f"{reason}; go on with: {command}", reason.code) from None
+    except BaseException as error:
+        trainer.events.failed(run, error)
+        raise
+    summarise(trainer)
+    trainer.events.finished(run)
 
 
 def summarise(trainer: Trainer) -> None:
@@ -208,17 +245,18 @@ def summarise(trainer: Trainer) -> None:
     run, rows = trainer.run, trainer.run.read_metrics()
     with explained("the run's summary", run.path):
         save_curves(rows, run.curves)
-        if len(pictures := sorted(run.samples.glob("*.png"))) > 2:
+        if len(pictures := run.pictures()) > 2:
             save_film(pictures, run.film)
         write_card(run, rows, trainer.model)
 
 
-def compare_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def compare_environment(then: Any, now: Mapping[str, Any]) -> None:
     """Warn of whatever differs that bit-exact repetition depends on."""
+    then = then if isinstance(then, dict) else {}
     for key in sorted(now.keys() - {"gentool"}):
         if now[key] != then.get(key):
             say(
-                f"warning: {key} is {now[key]}, the run had {then.get(key)}; "
+                f"warning: {key} is {now[key]}, the run had {printable(str(then.get(key)))}; "
                 "it continues, but not bit for bit"
             )
 
@@ -244,8 +282,13 @@ def build_model(spec: ModelSpec, config: Any, data_spec: DataSpec) -> Model:
                 f"train, but this machine has {there / 2**30:,.0f} GiB of memory; make it smaller"
             )
         model = spec.load_factory()(config, data_spec)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise UserError(str(error)) from error
+    except (RuntimeError, TypeError, OverflowError) as error:
+        # Sizes that no tensor can have; whatever else goes wrong here is the plugin's.
+        if "overflow" not in str(error).lower():
+            raise
+        raise UserError("this model is larger than any tensor can be; make it smaller") from error
     assert isinstance(model, Model)
     return model
 

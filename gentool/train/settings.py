@@ -17,9 +17,13 @@ class TrainSettings:
 
     epochs: Annotated[
         int | None,
-        Option("passes over the training data; 10 unless the model says otherwise", min=1),
+        Option(
+            "passes over the training data; 10 unless the model says otherwise", min=1, max=10**9
+        ),
     ] = None
-    steps: Annotated[int | None, Option("batches to train on, instead of --epochs", min=1)] = None
+    steps: Annotated[
+        int | None, Option("batches to train on, instead of --epochs", min=1, max=10**12)
+    ] = None
     batch_size: Annotated[int, Option("examples a batch", min=1)] = 128
     seed: Annotated[int, Option("seed of everything random", min=0, max=2**63 - 1)] = 0
     device: Annotated[str, Option("auto (cuda, else cpu), cpu, cuda, cuda:1 or mps")] = "auto"
@@ -47,7 +51,9 @@ class TrainSettings:
     deterministic: Annotated[
         bool, Option("only algorithms that repeat bit for bit (slower on CUDA)")
     ] = False
-    threads: Annotated[int | None, Option("CPU threads; all cores by default", min=1)] = None
+    threads: Annotated[int | None, Option("CPU threads; all cores by default", min=1, max=4096)] = (
+        None
+    )
     log_every: Annotated[
         int, Option("batches between lines of metrics.jsonl within an epoch", min=1)
     ] = 500

@@ -42,9 +42,14 @@ class Checkpoint:
 
 
 def save(root: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a checkpoint below `root` aside, rename it, and drop all but the `keep` newest."""
+    """Write a checkpoint below `root` aside, rename it, and drop all but the `keep` newest.
+
+    Later steps are an abandoned future (a damaged one that was passed over): they go as well.
+    """
     final = root / f"step-{step:09d}"
     aside = root / f".{final.name}.tmp"
+    if final.exists() and _damage(final) is None:
+        return final  # the same step saved again: what is there is as good
     with explained("the checkpoint", final):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -53,11 +58,13 @@ def save(root: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
         write_json(aside / "state.json", dict(checkpoint.values))
         entries = {p.name: _entry(p) for p in sorted(aside.iterdir())}
         write_json(aside / MANIFEST, entries)
-        if final.exists():  # the same step saved again: the old one is as good
+        if final.exists():  # damaged
             shutil.rmtree(final)
         aside.replace(final)
         fsync_directory(root)
-    for old in stored(root)[:-keep]:
+    directories = stored(root)
+    now = directories.index(final)
+    for old in [*directories[: max(0, now + 1 - keep)], *directories[now + 1 :]]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 

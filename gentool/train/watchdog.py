@@ -29,16 +29,19 @@ class Watchdog:
     def __init__(self, model: Model, dataset: Dataset, seed: int, device: torch.device) -> None:
         self.model, self.seed, self.device = model, seed, device
         classes = len(dataset.spec.classes)
-        self.labels = torch.arange(SAMPLES) % classes if getattr(model, "classes", 0) else None
+        self.labels = torch.arange(SAMPLES) % classes if model.classes else None
         self.real = mean_pairwise_distance(some_examples(dataset.train, SAMPLES))
 
     def diversity(self) -> float:
-        """Mean pairwise distance of samples relative to that of real examples; 1 is ideal."""
+        """Mean pairwise distance of samples relative to that of real examples; 1 is ideal.
+
+        Where the real examples are all alike, there is nothing to compare with, and it is 1.
+        """
         was_training = self.model.training
         self.model.eval()
         x = draw_samples(self.model, SAMPLES, self.device, seed=self.seed, labels=self.labels)
         self.model.train(was_training)
-        return mean_pairwise_distance(x) / max(self.real, 1e-12)
+        return mean_pairwise_distance(x) / self.real if self.real > 0 else 1.0
 
     def warnings(self, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """What a person should know about the epoch that just ended."""

@@ -33,6 +33,9 @@ class Likelihood(nn.Module):
         """x ~ p(x|z), of the shape of `params`."""
         raise TypeError(f"{type(self).__name__} has no draw()")
 
+    def after_step(self) -> None:
+        """Called after each update of the weights, without gradients."""
+
     def bias_for(self, mean: Tensor) -> Tensor:
         """The output bias under which E[x|z] is `mean` before anything is learned."""
         return mean
@@ -87,6 +90,15 @@ class ContinuousBernoulli(Bernoulli):
         series = 0.5 + params / 12
         return torch.where(small, series, -1 / torch.expm1(-safe) - 1 / safe)
 
+    def bias_for(self, mean: Tensor) -> Tensor:
+        """Inverts `mean`, which rises with the logit, by bisection."""
+        low, high = torch.full_like(mean, -50.0), torch.full_like(mean, 50.0)
+        for _ in range(40):
+            middle = (low + high) / 2
+            below = self.mean(middle) < mean
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2
+
     def draw(self, params: Tensor, noise: Noise) -> Tensor:
         """Inverts the CDF (e^{lx} − 1)/(e^l − 1), mirrored so that no exponential overflows."""
         u = noise.uniform("x", tuple(params.shape))
@@ -94,6 +106,10 @@ class ContinuousBernoulli(Bernoulli):
         logit = -torch.where(small, torch.ones_like(params), params).abs()
         x = torch.log1p(u * torch.expm1(logit)) / logit
         return torch.where(small, u, torch.where(params > 0, 1 - x, x)).clamp(0, 1)
+
+
+SMALLEST_LOG_SIGMA = -7.0
+"""The floor of a learned log σ: σ ≥ 0.0009, a quarter of a grey level."""
 
 
 class Gaussian(Likelihood):
@@ -106,8 +122,7 @@ class Gaussian(Likelihood):
 
     def nll(self, params: Tensor, target: Tensor) -> Tensor:
         mean = at_least_fp32(params)
-        # An e^−7 floor: on data with constant pixels the optimum is σ = 0.
-        log_sigma = self.log_sigma.to(mean.dtype).clamp(min=-7.0)
+        log_sigma = self.log_sigma.to(mean.dtype)
         target = _as_float(target, mean)
         squares = ((target - mean) * torch.exp(-log_sigma)).square().flatten(1).sum(1)
         return 0.5 * squares + mean[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
@@ -117,7 +132,12 @@ class Gaussian(Likelihood):
 
     def draw(self, params: Tensor, noise: Noise) -> Tensor:
         eps = noise.normal("x", tuple(params.shape))
-        return params + torch.exp(self.log_sigma.clamp(min=-7.0)) * eps
+        return params + torch.exp(self.log_sigma) * eps
+
+    def after_step(self) -> None:
+        """Keep a learned σ from 0, where it goes on data with constant pixels."""
+        if self.log_sigma.requires_grad:
+            self.log_sigma.clamp_(min=SMALLEST_LOG_SIGMA)
 
 
 class SquaredError(Likelihood):

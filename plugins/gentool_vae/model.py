@@ -16,11 +16,11 @@ from torch import Tensor
 
 from gentool import ops
 from gentool.model import Adam, Batch, Model, Objective, Player, Step
-from gentool.nn import at_least_fp32, one_hot
+from gentool.nn import Range, at_least_fp32, one_hot
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_vae import VAEConfig
-from gentool_vae.likelihoods import make_likelihood
+from gentool_vae.likelihoods import Gaussian, make_likelihood
 from gentool_vae.networks import (
     ConvDecoder,
     ConvEncoder,
@@ -44,6 +44,8 @@ class VAE(Model):
         self.latent_shape = (config.latent_dim,)
         self.classes = len(data.classes) if config.conditional else 0
         self.likelihood = make_likelihood(config.likelihood, config.sigma, data.kind)
+        # Points may lie anywhere; the networks see them centred and scaled.
+        self.range = Range(data.kind, data.shape) if data.kind == "points" else None
         self.encoder: ConvEncoder | MLPEncoder
         self.decoder: ConvDecoder | MLPDecoder
         if config.net == "conv":
@@ -59,11 +61,18 @@ class VAE(Model):
 
     def players(self) -> Sequence[Player]:
         adam = Adam(self.config.lr, eps=self.config.adam_eps)
-        return [Player("elbo", self, self.objective, adam)]
+        after = self.likelihood.after_step
+        return [Player("elbo", self, self.objective, adam, after_step=after)]
 
     @torch.no_grad()
     def prepare(self, x: Tensor) -> None:
-        """Start the decoder at the mean example, as the IWAE code does."""
+        """Measure where points lie; start the decoder at the mean example, as in the IWAE paper."""
+        if self.range is not None:
+            self.range.fit(x)
+            x = self.range.inward(x)
+            if self.config.sigma is not None and isinstance(self.likelihood, Gaussian):
+                sigma = self.config.sigma / self.range.scale  # given in the data's units
+                self.likelihood.log_sigma.copy_(sigma.log())
         mean = x.mean(0) if self.config.net == "mlp" else x.mean((0, 2, 3))
         bias = self.decoder.out.bias
         assert bias is not None
@@ -94,7 +103,7 @@ class VAE(Model):
             z, kl = ops.reparam_kl(mu, logvar, **step.noise.key("z"))
         else:  # a plain autoencoder: q(z|x) is the point μ(x), and nothing is regularised
             z, kl = mu, mu.new_zeros(len(mu), dtype=torch.float32)
-        recon = self.likelihood.nll(self.decode(z, batch.labels), target)
+        recon = self.nll(self.decode(z, batch.labels), target)
         loss = (recon + self.kl_weight(step.progress) * self.charged(kl, mu, logvar)).mean()
         recon, kl = recon.mean(), kl.mean()
         return {"loss": loss, "neg_elbo": recon + kl, "recon": recon, "kl": kl}
@@ -116,11 +125,22 @@ class VAE(Model):
         by_dimension = 0.5 * (logvar.exp() + mu.square() - 1 - logvar).mean(0)
         return by_dimension.clamp(min=self.config.free_bits).sum()
 
+    def nll(self, params: Tensor, target: Tensor) -> Tensor:
+        """−log p(x|z), (N,), nats, of what `presented` gave: in the data's own units."""
+        nll = self.likelihood.nll(params, target)
+        if self.range is None or not self.likelihood.density:
+            return nll
+        # x = centre + scale·u, so p(x) = p(u) / scale^D.
+        return nll + self.data.size * self.range.scale.to(nll.dtype).log()
+
     def presented(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
         """What the encoder sees, and what the decoder is held to."""
         if self.config.binarize and self.data.kind == "image":
             x = (noise.uniform("binarize", tuple(batch.x.shape)) < batch.x).to(batch.x.dtype)
             return x, x
+        if self.range is not None:
+            u = self.range.inward(batch.x)
+            return u, u
         return batch.x, batch.x if batch.pixels is None else batch.pixels
 
     def encode_moments(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -129,6 +149,8 @@ class VAE(Model):
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The most likely latent of x, μ(x): (N, latent_dim)."""
+        if self.range is not None:
+            x = self.range.inward(x)
         return self.encode_moments(x, labels)[0]
 
     def decode(self, z: Tensor, labels: Tensor | None) -> Tensor:
@@ -141,7 +163,7 @@ class VAE(Model):
             x = self.likelihood.mean(params)
         else:
             x = self.likelihood.draw(params, noise)
-        return x.clamp(0, 1) if self.data.kind == "image" else x
+        return x.clamp(0, 1) if self.range is None else self.range.outward(x)
 
     def log_weights(self, batch: Batch, k: int, noise: Noise) -> Tensor:
         """log p(x, z_i) − log q(z_i|x) for k latents an example: (k, N), nats."""
@@ -163,7 +185,7 @@ class VAE(Model):
         z = mu + torch.exp(0.5 * logvar) * eps
         params = self.decode(z.reshape(k * n, d), None if labels is None else labels.repeat(k))
         repeated = target.expand(k, *target.shape).reshape(k * n, *target.shape[1:])
-        nll = self.likelihood.nll(params, repeated).view(k, n)
+        nll = self.nll(params, repeated).view(k, n)
         # log p(z) − log q(z|x): the factors (2π)^{−d/2} cancel, and (z − μ)/σ is ε.
         log_ratio = 0.5 * (eps.square() + logvar - z.square()).sum(-1)
         kl = 0.5 * (logvar.exp() + mu.square() - 1 - logvar).sum(-1)
