@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,52 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
         else:
             data[at : at + 4] = chance.randbytes(4)
     return bytes(data)
+
+
+WRONG: list[Any] = [5, -1, True, None, 1e308, 10**400, "x", "\x1b[2J", [], {}, [None], [[1]], 2**63]
+
+
+def mutate_json(content: bytes, chance: random.Random) -> bytes:
+    """Replace one value, anywhere in a JSON document, by one of a wrong type or size."""
+    document = json.loads(content)
+    places: list[tuple[Any, Any]] = []
+
+    def walk(value: Any) -> None:
+        for key in value if isinstance(value, dict) else range(len(value)):
+            places.append((value, key))
+            if isinstance(value[key], dict | list):
+                walk(value[key])
+
+    walk(document)
+    for _ in range(chance.randint(1, 2)):
+        holder, key = chance.choice(places)
+        if chance.random() < 0.15 and isinstance(holder, dict):
+            holder.pop(key, None)
+        else:
+            wrong = chance.choice([*WRONG, [1] * chance.choice([3, 50_000])])
+            holder[key] = wrong
+    return json.dumps(document).encode()
+
+
+def mutate_header(content: bytes, chance: random.Random) -> bytes:
+    """The same within a safetensors header, or within our entry of it."""
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length]
+    if chance.random() < 0.7:
+        document = json.loads(header)
+        ours = document["__metadata__"]["gentool"].encode()
+        document["__metadata__"]["gentool"] = mutate_json(ours, chance).decode()
+        header = json.dumps(document).encode()
+    else:
+        header = mutate_json(header, chance)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
+
+
+STRUCTURED: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "json": mutate_json,
+    "state": mutate_json,
+    "safetensors": mutate_header,
+}
 
 
 def seeds(folder: Path) -> dict[str, bytes]:
@@ -185,7 +232,8 @@ def torture(count: int, seed: int, keep: Path) -> dict[str, int]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         for i in range(count):
             kind = chance.choice(kinds)
-            content = mutate(corpus[kind], chance)
+            damage = STRUCTURED.get(kind, mutate) if chance.random() < 0.5 else mutate
+            content = damage(corpus[kind], chance)
             signal.alarm(HANG)
             try:
                 readers[kind](content)
