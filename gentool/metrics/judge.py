@@ -31,6 +31,10 @@ from gentool.train.devices import pick_device
 from gentool.version import __version__
 
 FORMAT_VERSION = 1
+GREY = (
+    "nll and elbo are those of coins thrown with grey pixels, which is no probability of the "
+    "images: compare them only with others of the kind; --binarize or another --likelihood has one"
+)
 MOST = 10_000
 """Examples a side, unless --n says otherwise."""
 
@@ -220,6 +224,8 @@ def judge(
     }
     warning = collapse_warning({name: entry["mean"] for name, entry in values.items()})
     warnings = [*notes, *([warning] if warning else [])]
+    if "nll" in measured and getattr(subject.loaded.model, "support", "") == "grey":
+        warnings.append(GREY)
     return {
         "format_version": FORMAT_VERSION,
         **_identity(subject, bench, asked, metrics),

@@ -25,6 +25,12 @@ GPU_FACTOR = 5
 ACTIVE = 0.01
 
 
+SUPPORTS = ("binary", "continuous", "grey", None)
+"""What a model's optional attribute `support` may say p(x|z) is: a probability of pixels that are
+0 or 1; a density of continuous values; Bernoulli terms on grey pixels, which is neither; no
+likelihood at all. Without the attribute nothing is assumed, and no bits a pixel are given."""
+
+
 @runtime_checkable
 class Presents(Protocol):
     """A model that changes an example at random before it looks, as dynamic binarisation does.
