@@ -77,7 +77,7 @@ if [ -f benchmarks/train_speed.py ]; then
     --json "$results/train_speed.json"
 fi
 for model in vae gan dcgan wgan; do
-  step "train-$model" 30 bash -c "train $model"
+  step "train-$model" 40 bash -c "train $model"
 done
 step memcheck 90 bash -c 'sanitize memcheck'
 step racecheck 90 bash -c 'sanitize racecheck'
