@@ -33,7 +33,7 @@ from gentool.version import __version__
 FORMAT_VERSION = 1
 GREY = (
     "nll and elbo are those of coins thrown with grey pixels, which is no probability of the "
-    "images: compare them only with others of the kind; --binarize or another --likelihood has one"
+    "images; compare them only with others of the kind"
 )
 MOST = 10_000
 """Examples a side, unless --n says otherwise."""

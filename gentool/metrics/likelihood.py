@@ -25,12 +25,6 @@ GPU_FACTOR = 5
 ACTIVE = 0.01
 
 
-SUPPORTS = ("binary", "continuous", "grey", None)
-"""What a model's optional attribute `support` may say p(x|z) is: a probability of pixels that are
-0 or 1; a density of continuous values; Bernoulli terms on grey pixels, which is neither; no
-likelihood at all. Without the attribute nothing is assumed, and no bits a pixel are given."""
-
-
 @runtime_checkable
 class Presents(Protocol):
     """A model that changes an example at random before it looks, as dynamic binarisation does.
@@ -154,6 +148,10 @@ def nll(
     nll_error      its standard error over examples
     nll_bound      the same latents in the plain bound, k = 1
     nll_effective  median effective number of latents; a few means that k is too small
+
+    What p(x|z) is, a model says by its optional attribute `support`: "binary", a probability of
+    pixels that are 0 or 1; "continuous", a density; "grey", Bernoulli terms on grey pixels, which
+    are neither; None, no likelihood. Without it nothing is assumed.
 
     For a model of continuous values, on images, x is dequantised, and
 
