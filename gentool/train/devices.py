@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import Tensor, nn
 
 from gentool.errors import UserError, printable
 
@@ -43,3 +44,20 @@ def set_up(threads: int | None, deterministic: bool, seed: int) -> None:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
+
+
+def model_layout(model: nn.Module) -> torch.memory_format:
+    """Channels last for convolutions, which vector units and tensor cores prefer."""
+    convolves = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules())
+    return torch.channels_last if convolves else torch.contiguous_format
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A contiguous copy in host memory that shares nothing with the original."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch's CPU allocator complains by a plain RuntimeError."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)

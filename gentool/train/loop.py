@@ -8,26 +8,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError, printable
 from gentool.files import explained
 from gentool.hooks import Events
-from gentool.model import Evaluates, Model, Step
-from gentool.noise import Noise
+from gentool.model import Evaluates, Model
 from gentool.runs import Run
 from gentool.spec import ModelSpec
 from gentool.train.batches import Draw, Feed
+from gentool.train.devices import copied, is_out_of_memory, model_layout
 from gentool.train.display import Display
 from gentool.train.distributed import World
+from gentool.train.evaluation import test_means
 from gentool.train.metrics import MetricsLog
 from gentool.train.pictures import Pictures
 from gentool.train.player import (
     Average,
     PlayerState,
-    accumulator_dtype,
-    autocast,
     freeze_all_but,
 )
 from gentool.train.profiling import Profile
@@ -133,7 +132,7 @@ class Trainer:
                 self._fit(display, stop)
             self.saver.wait()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise UserError(
                 f"out of memory at a batch of {self.feed.batch_size}; try --batch-size "
@@ -249,28 +248,11 @@ class Trainer:
         """Means of the model's scalars over the test split; None where it has none."""
         if self.test is None or not isinstance(self.model, Evaluates):
             return None
-        progress = torch.tensor(min(1.0, self.step / self.total), device=self.device)
-        zero = torch.zeros((), dtype=torch.int64, device=self.device)
-        # Where there are fewer examples than processes, each looks at all of them.
-        n = self.test.n
-        mine = self.world.share(n) if n >= self.world.size else slice(0, n)
-        names: list[str] = []
-        sums = torch.zeros((), dtype=accumulator_dtype(self.device), device=self.device)
+        progress = min(1.0, self.step / self.total)
         self.model.eval()
-        with torch.inference_mode(), autocast(self.device, self.settings.precision):
-            for start in range(mine.start, mine.stop, self.test.batch_size):
-                batch = self.test.in_order(start, min(mine.stop, start + self.test.batch_size))
-                noise = Noise(self.settings.seed, "test", zero, self.device, row_offset=start)
-                scalars = self.model.evaluate(batch, Step(noise, progress))
-                names = [*scalars, "examples"]
-                ones = torch.ones((), device=self.device)
-                values = torch.stack([v.to(sums.dtype) for v in [*scalars.values(), ones]])
-                sums = sums + values * len(batch.x)
+        means = test_means(self.model, self.test, self.settings, self.world, progress)
         self.model.train()
-        sums = sums.clone()  # out of inference mode, where all_reduce may write to it
-        self.world.sum_([sums])
-        *means, _ = (sums / sums[-1]).tolist()
-        return dict(zip(names, means, strict=False))
+        return means
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -401,20 +383,3 @@ class Trainer:
         if self.world.leads:
             self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
             self.saver.derive(checkpoint)
-
-
-def model_layout(model: Model) -> torch.memory_format:
-    """Channels last for convolutions, which vector units and tensor cores prefer."""
-    convolves = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules())
-    return torch.channels_last if convolves else torch.contiguous_format
-
-
-def copied(tensor: Tensor) -> Tensor:
-    """A contiguous copy in host memory that shares nothing with the original."""
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch's CPU allocator complains by a plain RuntimeError."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "can't allocate memory" in str(error)

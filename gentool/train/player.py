@@ -20,12 +20,16 @@ from gentool.train.settings import TrainSettings
 
 
 def make_optimizer(
-    spec: OptimizerSpec, parameters: Iterable[nn.Parameter], device: torch.device
+    spec: OptimizerSpec,
+    parameters: Iterable[nn.Parameter],
+    device: torch.device,
+    scaled: bool = False,
 ) -> torch.optim.Optimizer:
     """The fastest implementation torch has of the optimizer: fused, else for-each.
 
     On CUDA the learning rate is a tensor and the state lies on the device, so that a captured
-    step sees what changes.
+    step sees what changes. `scaled` says that a loss scaler may skip steps: fused SGD that skips
+    its first goes on with a momentum that was never written.
     """
     parameters = list(parameters)
     kind = getattr(torch.optim, spec.kind)
@@ -35,7 +39,7 @@ def make_optimizer(
         if "capturable" in inspect.signature(kind).parameters:
             arguments["capturable"] = True
     try:
-        optimizer = kind(parameters, fused=True, **arguments)
+        optimizer = kind(parameters, fused=not (scaled and spec.kind == "SGD"), **arguments)
     except (TypeError, RuntimeError):  # RMSprop has no fused form; nor have some devices
         optimizer = kind(parameters, foreach=True, **arguments)
     assert isinstance(optimizer, torch.optim.Optimizer)
@@ -94,11 +98,12 @@ class PlayerState:
         self.total, self.per_epoch = total, per_epoch
         self.world, self.device = world, (device := world.device)
         self.parameters = [p for p in player.module.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(player.optimizer, self.parameters, device)
+        scaled = settings.precision == "fp16"
+        self.optimizer = make_optimizer(player.optimizer, self.parameters, device, scaled)
         # The counter lives on the device: it keys the noise, and a captured step must see it.
         self.updates = torch.zeros((), dtype=torch.int64, device=device)
         self.count = 0
-        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.names: tuple[str, ...] = ()
         wide = accumulator_dtype(device)
         self.sums = torch.zeros(0, dtype=wide, device=device)
