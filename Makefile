@@ -27,7 +27,8 @@ torture: $(VENV)/tested
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/fuzz.py --count 100000
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/kernels.py --quick
+	$(BIN)/python benchmarks/kernels.py --device cpu --quick
+	$(BIN)/python benchmarks/train_speed.py --quick
 
 gpu:
 	bash benchmarks/gpu.sh
