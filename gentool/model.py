@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -112,11 +112,15 @@ class Model(nn.Module):
     Attributes:
         data: the shape of one example.
         latent_shape: shape of one z.
+        support: what a likelihood is of: "binary" pixels; "continuous" values, whose density can
+            be told in bits per dimension; "grey" pixels under a Bernoulli, which is no density;
+            None where there is none.
         classes: how many labels a class-conditional model takes; 0 for any other.
     """
 
     data: DataSpec
     latent_shape: tuple[int, ...]
+    support: Literal["", "binary", "grey", "continuous"] | None = ""
     classes: int = 0
 
     def players(self) -> Sequence[Player]:
@@ -183,6 +187,8 @@ class HasLikelihood(Protocol):
 
     def log_weights(self, batch: Batch, k: int, noise: Noise) -> Tensor:
         """log w_i = log p(x, z_i) − log q(z_i|x) for z_1 … z_k ~ q(z|x).
+
+        Called from several threads at once, so it must not change the model.
 
         Returns:
             float32 (k, N) in nats.

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "plugins.md"
 
-MISSING = [m for m in ("pip", "setuptools") if find_spec(m) is None]
+# By metadata: looking up the module pip switches setuptools' own distutils off in this process.
+INSTALLED = {d.metadata["Name"] for d in distributions()}
+MISSING = [p for p in ("pip", "setuptools") if p not in INSTALLED]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 DRIVER = """

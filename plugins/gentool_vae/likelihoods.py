@@ -7,6 +7,7 @@ draw x ~ p(x|z). `params` is the decoder's output: (N, C, H, W) for images, (N, 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -155,6 +156,17 @@ class SquaredError(Likelihood):
 
     def draw(self, params: Tensor, noise: Noise) -> Tensor:
         return params
+
+
+def support_of(
+    likelihood: Likelihood, binarize: bool
+) -> Literal["binary", "grey", "continuous"] | None:
+    """What p(x|z) is a probability of, as `gentool.model.Model.support` says it."""
+    if not likelihood.density:
+        return None
+    if isinstance(likelihood, Bernoulli) and not isinstance(likelihood, ContinuousBernoulli):
+        return "binary" if binarize else "grey"
+    return "continuous"
 
 
 def _as_float(target: Tensor, like: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from gentool.nn import Range, at_least_fp32, one_hot
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_vae import VAEConfig
-from gentool_vae.likelihoods import Gaussian, make_likelihood
+from gentool_vae.likelihoods import Gaussian, make_likelihood, support_of
 from gentool_vae.networks import (
     ConvDecoder,
     ConvEncoder,
@@ -44,6 +44,7 @@ class VAE(Model):
         self.latent_shape = (config.latent_dim,)
         self.classes = len(data.classes) if config.conditional else 0
         self.likelihood = make_likelihood(config.likelihood, config.sigma, data.kind)
+        self.support = support_of(self.likelihood, config.binarize)
         # Points may lie anywhere; the networks see them centred and scaled.
         self.range = Range(data.kind, data.shape) if data.kind == "points" else None
         self.encoder: ConvEncoder | MLPEncoder
@@ -69,7 +70,7 @@ class VAE(Model):
         """Measure where points lie; start the decoder at the mean example, as in the IWAE paper."""
         if self.range is not None:
             self.range.fit(x)
-            x = self.range.inward(x)
+            x = self.inward(x)
             if self.config.sigma is not None and isinstance(self.likelihood, Gaussian):
                 sigma = self.config.sigma / self.range.scale  # given in the data's units
                 self.likelihood.log_sigma.copy_(sigma.log())
@@ -93,6 +94,7 @@ class VAE(Model):
             neg_elbo = recon + kl; recon = −E_q log p(x|z); kl = KL(q(z|x) ‖ N(0, I)).
         """
         x, target = self.presented(batch, step.noise)
+        x, target = self.inward(x), self.inward(target)
         if self.config.iwae_k > 1:
             log_w, recon, kl = self.weigh(x, target, batch.labels, self.config.iwae_k, step.noise)
             loss = -(torch.logsumexp(log_w, 0) - math.log(self.config.iwae_k)).mean()
@@ -125,8 +127,12 @@ class VAE(Model):
         by_dimension = 0.5 * (logvar.exp() + mu.square() - 1 - logvar).mean(0)
         return by_dimension.clamp(min=self.config.free_bits).sum()
 
+    def inward(self, x: Tensor) -> Tensor:
+        """Points as the networks see them; images as they are."""
+        return x if self.range is None else self.range.inward(x)
+
     def nll(self, params: Tensor, target: Tensor) -> Tensor:
-        """−log p(x|z), (N,), nats, of what `presented` gave: in the data's own units."""
+        """−log p(x|z), (N,), nats, in the data's own units, of a target that went `inward`."""
         nll = self.likelihood.nll(params, target)
         if self.range is None or not self.likelihood.density:
             return nll
@@ -138,9 +144,6 @@ class VAE(Model):
         if self.config.binarize and self.data.kind == "image":
             x = (noise.uniform("binarize", tuple(batch.x.shape)) < batch.x).to(batch.x.dtype)
             return x, x
-        if self.range is not None:
-            u = self.range.inward(batch.x)
-            return u, u
         return batch.x, batch.x if batch.pixels is None else batch.pixels
 
     def encode_moments(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -149,9 +152,7 @@ class VAE(Model):
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The most likely latent of x, μ(x): (N, latent_dim)."""
-        if self.range is not None:
-            x = self.range.inward(x)
-        return self.encode_moments(x, labels)[0]
+        return self.encode_moments(self.inward(x), labels)[0]
 
     def decode(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """The parameters of p(x|z): (N, *shape)."""
@@ -168,6 +169,7 @@ class VAE(Model):
     def log_weights(self, batch: Batch, k: int, noise: Noise) -> Tensor:
         """log p(x, z_i) − log q(z_i|x) for k latents an example: (k, N), nats."""
         x, target = self.presented(batch, noise)
+        x, target = self.inward(x), self.inward(target)
         return self.weigh(x, target, batch.labels, k, noise)[0]
 
     def weigh(
