@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -17,30 +18,33 @@ from torch.utils.data import DataLoader, Dataset
 from gentool.data.dataset import Split
 
 
-class Samples(Dataset[Tensor]):
-    """One picture at a time, through Pillow, as float in [0, 1]."""
+class Samples(Dataset[tuple[Tensor, int]]):
+    """One picture and its label at a time, through Pillow, as the usual data set and transform do:
+
+    a row of a tensor → numpy → Pillow image → numpy copy → tensor (H, W, C) → (C, H, W) → float.
+    """
 
     def __init__(self, split: Split) -> None:
-        self.x = split.x
+        x = torch.from_numpy(np.array(split.x))
+        self.x = x[:, 0] if x.shape[1] == 1 else x.permute(0, 2, 3, 1).contiguous()
+        labels = np.zeros(len(x), np.int64) if split.labels is None else split.labels
+        self.labels = torch.from_numpy(np.array(labels))
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, i: int) -> Tensor:
-        c, h, w = self.x.shape[1:]
-        pixels = self.x[i, 0] if c == 1 else self.x[i].transpose(1, 2, 0)
-        image = Image.fromarray(pixels)
-        return (
-            torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-            .view(h, w, c)
-            .permute(2, 0, 1)
-            .contiguous()
-            .to(torch.float32)
-            .div(255)
-        )
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        pixels, label = self.x[i], int(self.labels[i])
+        image = Image.fromarray(pixels.numpy())
+        copy = torch.from_numpy(np.array(image, np.uint8, copy=True))
+        channels = copy.view(image.size[1], image.size[0], len(image.getbands()))
+        return channels.permute((2, 0, 1)).contiguous().to(torch.float32).div(255), label
 
 
-def loader(split: Split, batch_size: int) -> DataLoader[Tensor]:
+Batches = DataLoader[tuple[Tensor, int]]
+
+
+def loader(split: Split, batch_size: int) -> Batches:
     return DataLoader(Samples(split), batch_size=batch_size, shuffle=True)
 
 
@@ -67,13 +71,13 @@ class VAE(nn.Module):
 def vae_epoch(
     model: VAE,
     optimizer: torch.optim.Optimizer,
-    batches: DataLoader[Tensor],
+    batches: Batches,
     device: torch.device,
 ) -> float:
     """One epoch; returns the mean training loss."""
     model.train()
     total, seen = 0.0, 0
-    for x in batches:
+    for x, _ in batches:
         optimizer.zero_grad()
         loss = model.loss(x.to(device))
         loss.backward()
@@ -86,7 +90,7 @@ def vae_epoch(
 def game_epoch(
     generator: nn.Module,
     discriminator: nn.Module,
-    batches: DataLoader[Tensor],
+    batches: Batches,
     latent: Callable[[int], Tensor],
     optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
     steps: int,
@@ -94,7 +98,7 @@ def game_epoch(
 ) -> None:
     """Rounds of the non-saturating game, both players on one generated batch."""
     optimizer_d, optimizer_g = optimizers
-    for i, x in enumerate(batches):
+    for i, (x, _) in enumerate(batches):
         if i >= steps:
             return
         real, fake = 2 * x.to(device) - 1, generator(latent(len(x)))
@@ -117,7 +121,7 @@ def game_epoch(
 def critic_epoch(
     generator: nn.Module,
     critic: nn.Module,
-    batches: DataLoader[Tensor],
+    batches: Batches,
     latent: Callable[[int], Tensor],
     optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
     steps: int,
@@ -127,7 +131,7 @@ def critic_epoch(
 ) -> None:
     """Rounds of WGAN-GP: five critic steps, one generator step."""
     optimizer_c, optimizer_g = optimizers
-    for i, x in enumerate(batches):
+    for i, (x, _) in enumerate(batches):
         if i >= steps:
             return
         real, fake = 2 * x.to(device) - 1, generator(latent(len(x))).detach()

@@ -141,6 +141,9 @@ def test_gaussian_is_torch_distributions_and_learns_its_sigma() -> None:
     likelihood = Gaussian(None).double()
     x = torch.randn(50, 3, dtype=torch.float64) * 0.2
     mean = torch.zeros_like(x)
+    assert likelihood.log_sigma.exp().item() == pytest.approx(0.1)
+    with torch.no_grad():
+        likelihood.log_sigma.fill_(0.0)
     expected = -Normal(mean, 1.0).log_prob(x).sum(1)
     torch.testing.assert_close(likelihood.nll(mean, x), expected)
     likelihood.nll(mean, x).mean().backward()

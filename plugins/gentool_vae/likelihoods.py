@@ -118,7 +118,9 @@ class Gaussian(Likelihood):
 
     def __init__(self, sigma: float | None) -> None:
         super().__init__()
-        log_sigma = torch.tensor(0.0 if sigma is None else math.log(sigma))
+        # A learned σ starts small: from 1 on, ignoring z is cheaper than the first steps towards
+        # using it, and training stays there (posterior collapse).
+        log_sigma = torch.tensor(math.log(0.1 if sigma is None else sigma))
         self.log_sigma = nn.Parameter(log_sigma, requires_grad=sigma is None)
 
     def nll(self, params: Tensor, target: Tensor) -> Tensor:
