@@ -185,7 +185,7 @@ def main() -> None:
         "threads": given.threads,
         "device": str(device),
         "kernels": "native" if ops.native.serves(device.type) else "reference",
-        "data": data.data,
+        "data": dataset.name,
         "shape": list(dataset.spec.shape),
     }
     for name in given.models:
