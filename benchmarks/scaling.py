@@ -33,6 +33,7 @@ for _ in range(int(sys.argv[2])):
     made.take_step()
 if world.leads:
     print(int(sys.argv[1]) * int(sys.argv[2]) / (time.perf_counter() - began))
+world.meet()
 distributed.leave()
 """
 

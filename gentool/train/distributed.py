@@ -84,6 +84,11 @@ class World:
         dist.all_gather(parts, there)
         return [p.to(tensor.device) for p in parts]
 
+    def meet(self) -> None:
+        """Wait for all at the end, so that none takes its connections from under another."""
+        if self.size > 1:
+            dist.barrier()
+
     @contextmanager
     def leader_first(self) -> Iterator[None]:
         """Let rank 0 through, then the others: one process decodes or downloads, all read."""

@@ -94,6 +94,7 @@ def start(job: Job, out: Path | None) -> Run:
             say(f"training {job.plugin.name} on {dataset.name} into {run.path}")
         with held(run, world):
             finish(make_trainer(job, model, dataset, run, world))
+        world.meet()
     finally:
         distributed.leave()
     return run
@@ -120,6 +121,7 @@ def go_on(run: Run, changes: Mapping[str, Any]) -> Run:
                 say_if_finished(trainer)
                 write_json(run.config, {**saved, "settings": options.to_json(job.settings)})
             finish(trainer)
+        world.meet()
     finally:
         distributed.leave()
     return run
