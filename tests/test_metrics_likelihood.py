@@ -97,8 +97,10 @@ def test_the_probability_is_unbiased_for_every_k(k: int) -> None:
 def test_more_latents_give_a_tighter_bound() -> None:
     model, marginal = linear_gaussian()
     x = points(marginal, 400)
-    bounds = [estimate(model, x, k).mean().item() for k in (1, 5, 50, 500)]
-    assert bounds == sorted(bounds, reverse=True)
+    one, five, fifty, many = (estimate(model, x, k).mean().item() for k in (1, 5, 50, 500))
+    assert one > five + 0.1 and five > fifty + 0.01
+    # From 50 on the bound is tight, and what is left is the noise of the estimate.
+    assert many == pytest.approx(fifty, abs=0.02)
 
 
 def test_chunks_add_up() -> None:
