@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gentool import ops
-from gentool.model import Batch, Model, OptimizerSpec, Player, Step
+from gentool.model import Batch, Model, Player, Step
 from gentool.noise import Noise
 from gentool.train.batches import Draw
 from gentool.train.distributed import World
 from gentool.train.graph import CapturedUpdate
+from gentool.train.optimizers import lr_factor, make_optimizer, milestone_factor, set_lr
 from gentool.train.settings import TrainSettings
-
-
-def make_optimizer(
-    spec: OptimizerSpec,
-    parameters: Iterable[nn.Parameter],
-    device: torch.device,
-    scaled: bool = False,
-) -> torch.optim.Optimizer:
-    """The fastest implementation torch has of the optimizer: fused, else for-each.
-
-    On CUDA the learning rate is a tensor and the state lies on the device, so that a captured
-    step sees what changes. `scaled` says that a loss scaler may skip steps: fused SGD that skips
-    its first goes on with a momentum that was never written.
-    """
-    parameters = list(parameters)
-    kind = getattr(torch.optim, spec.kind)
-    arguments: dict[str, Any] = {**spec.arguments, "lr": spec.lr}
-    if device.type == "cuda":
-        arguments["lr"] = torch.tensor(spec.lr, device=device)
-        if "capturable" in inspect.signature(kind).parameters:
-            arguments["capturable"] = True
-    try:
-        optimizer = kind(parameters, fused=not (scaled and spec.kind == "SGD"), **arguments)
-    except (TypeError, RuntimeError):  # RMSprop has no fused form; nor have some devices
-        optimizer = kind(parameters, foreach=True, **arguments)
-    assert isinstance(optimizer, torch.optim.Optimizer)
-    return optimizer
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every group, in place where it is a tensor."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
-
-
-def lr_factor(schedule: str, warmup: int, update: int, total: int) -> float:
-    """What a learning rate is multiplied by at an update, in [0, 1].
-
-    Linear warm-up over the first `warmup` updates, then constant, or falling to 0 at `total`
-    along a line or half a cosine (Loshchilov & Hutter 2017).
-    """
-    if update < warmup:
-        return (update + 1) / warmup
-    if schedule == "constant" or total <= warmup:
-        return 1.0
-    done = min(1.0, (update - warmup) / (total - warmup))
-    return 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
-
-
-def milestone_factor(milestones: Iterable[int], gamma: float, epochs: float) -> float:
-    """γ to the number of milestones that are behind, after so many epochs of training."""
-    return gamma ** sum(epochs >= m for m in milestones)
-
 
 GRAD_NORM_EVERY = 20
 """Updates between looks at the gradient's norm; at every update it would cost a few percent."""
