@@ -30,6 +30,7 @@ from gentool.runs import Run
 from gentool.train.batches import as_tensor
 from gentool.train.distributed import World
 from gentool.train.loop import Trainer
+from gentool.train.matmul import choose_matmul, leave_matmul_to_torch
 from gentool.train.session import Job, build_model, make_trainer, prepared
 from gentool.train.settings import TrainSettings
 
@@ -62,13 +63,17 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def timed(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds that `work` takes."""
+def timed(work: Callable[[], Any], device: torch.device, ours: bool = False) -> float:
+    """Seconds that `work` takes; `ours` multiplies matrices as `gentool train` does."""
+    if ours:
+        choose_matmul(device)
     synchronize(device)
     began = time.perf_counter()
     work()
     synchronize(device)
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    leave_matmul_to_torch()
+    return seconds
 
 
 def compare_vae(dataset: Dataset, device: torch.device, epochs: int) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def compare_vae(dataset: Dataset, device: torch.device, epochs: int) -> dict[str
 
     for _ in range(epochs):
         seconds["plain"].append(timed(plain_epoch, device))
-        seconds["gentool"].append(timed(epoch, device))
+        seconds["gentool"].append(timed(epoch, device, ours=True))
     plain.eval()
     with torch.no_grad():
         x = torch.true_divide(as_tensor(dataset.test.x), 255).to(device)
@@ -147,7 +152,7 @@ def compare_game(
             ours.take_step()
 
     for i in range(repeats + 1):
-        first, second = timed(plain, device), timed(gentool, device)
+        first, second = timed(plain, device), timed(gentool, device, ours=True)
         if i:  # the first is warm-up
             seconds["plain"].append(first)
             seconds["gentool"].append(second)

@@ -28,6 +28,7 @@ from gentool.model import Encodes, Evaluates, HasLikelihood
 from gentool.runs import Run
 from gentool.spec import DataSpec
 from gentool.train.devices import pick_device
+from gentool.train.matmul import choose_matmul
 from gentool.version import __version__
 
 FORMAT_VERSION = 1
@@ -73,7 +74,9 @@ def find_subject(source: str | None, device: str) -> Subject:
 
 
 def _device(name: str) -> torch.device:
-    return pick_device(name)
+    device = pick_device(name)
+    choose_matmul(device)
+    return device
 
 
 def find_data(

@@ -32,6 +32,7 @@ from gentool.train.devices import physical_memory, pick_device, set_up
 from gentool.train.distributed import World
 from gentool.train.lock import locked
 from gentool.train.loop import Trainer
+from gentool.train.matmul import choose_matmul, matmul_library
 from gentool.train.settings import TrainSettings
 from gentool.train.state import load_newest, stored
 from gentool.train.stopping import Stopped
@@ -194,6 +195,7 @@ def set_out(job: Job) -> tuple[World, Dataset]:
     Events(job.settings.log or ())  # an unknown logger is told of now
     world = distributed.join(pick_device(job.settings.device))
     set_up(job.settings.threads, job.settings.deterministic, job.settings.seed)
+    choose_matmul(world.device)
     with world.leader_first(), loading_bar() as progress:
         dataset = data.load(job.data_options, progress=progress)
     check_data(job.plugin.name, job.spec, dataset.spec)
@@ -307,5 +309,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "kernels": "native" if ops.native.serves(device.type) else "reference",
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "matmul": matmul_library(),
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
     }
