@@ -50,8 +50,8 @@ def trainer(
     spec = plugins.spec_of(plugin)
     own = {f.name for f in options.fields_of(spec.config)}
     config = options.build(spec.config, {k: v for k, v in changes.items() if k in own})
-    core = {k: v for k, v in changes.items() if k not in own}
-    settings = TrainSettings(batch_size=BATCH[name], epochs=1000, sample_every=0, **core)
+    core = {"batch_size": BATCH[name], **{k: v for k, v in changes.items() if k not in own}}
+    settings = TrainSettings(epochs=1000, sample_every=0, **core)
     job = Job(plugin, spec, config, DataOptions(), settings)
     model = prepared(build_model(spec, config, dataset.spec), dataset)
     run = Run(Path(tempfile.mkdtemp()))
