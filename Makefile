@@ -42,5 +42,5 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
-	$(PIP) -e ".[test]"
+	$(PIP) -e ".[test,onnx,tensorboard]"
 	touch $@
