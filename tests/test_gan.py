@@ -12,11 +12,11 @@ from games import POINTS, batch, check_conditional, check_moves, check_sampling,
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from gentool.nn import Range
+from gentool.nn import Range, packed
 from gentool.noise import sampling_noise
 from gentool.spec import DataSpec
 from gentool_gan import GANConfig, gentool_model
-from gentool_gan.model import GAN, packed
+from gentool_gan.model import GAN
 from gentool_gan.objectives import discriminator_loss, generator_loss, standing
 
 IMAGE = DataSpec("image", (3, 5, 4), ("a", "b", "c"))

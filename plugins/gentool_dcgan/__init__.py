@@ -23,6 +23,7 @@ class DCGANConfig:
     spectral_norm: Annotated[
         bool, Option("divide the discriminator's weights by their spectral norm")
     ] = False
+    pack: Annotated[int, Option("images the discriminator sees at once, as in PacGAN", min=1)] = 1
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
     lr: Annotated[float, Option("learning rate of Adam", above=0)] = 2e-4
     beta1: Annotated[float, Option("of Adam", min=0, below=1)] = 0.5
@@ -38,5 +39,5 @@ def gentool_model() -> ModelSpec:
         data=("image",),
         capabilities=frozenset({"sample", "score"}),
         drop_last=True,
-        paper="Radford et al. 2016, arXiv:1511.06434",
+        paper=("Radford et al. 2016, arXiv:1511.06434; packing: Lin et al. 2018, arXiv:1712.04086"),
     )

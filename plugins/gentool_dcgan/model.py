@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gentool.model import Adam, Batch, Model, Objective, Player, Step
-from gentool.nn import at_least_fp32
+from gentool.nn import at_least_fp32, pack_heads
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_dcgan import DCGANConfig
@@ -38,7 +38,7 @@ class DCGAN(Model):
         self.classes = len(data.classes) if config.conditional else 0
         self.generator = Generator(data.shape, config.latent_dim, self.classes, config.width)
         self.discriminator = Discriminator(
-            data.shape, self.classes, config.width, config.spectral_norm
+            data.shape, self.classes, config.width, config.spectral_norm, config.pack
         )
 
     def players(self) -> Sequence[Player]:
@@ -88,8 +88,10 @@ class DCGAN(Model):
         return self.generator(z, batch.labels)
 
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits of D, (N,)."""
-        return at_least_fp32(self.discriminator(2 * x - 1, labels))
+        """Logits of D, (N,). With --pack m, that of the pack which x_i heads, filled up from x."""
+        rows = pack_heads(len(x), self.config.pack, x.device)
+        logits = self.discriminator(2 * x[rows] - 1, None if labels is None else labels[rows])
+        return at_least_fp32(logits)
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         return (at_least_fp32(self.generator(z, labels)) + 1) / 2

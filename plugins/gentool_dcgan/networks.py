@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gentool.nn import halvings, joined, one_hot
+from gentool.nn import halvings, joined, one_hot, packed
 
 # (kernel, stride, padding): halves an image, or doubles it when transposed.
 STRIDED = (4, 2, 1)
@@ -50,20 +50,23 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """u (N, C, H, W) → logits (N,).
+    """u (N, C, H, W) → logits (N,), or (⌈N/m⌉,) of packs of m.
 
     LeakyReLU after every layer but the last; batch norm too, but not on the image itself. With
     classes, the logit is a(h) + b_y(h): the projection of Miyato & Koyama (2018) onto all
-    features h of the last layer.
+    features h of the last layer. A pack is an image of m·C channels, and each of its m places
+    has a b of its own.
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, width: int, spectral: bool) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], classes: int, width: int, spectral: bool, pack: int
+    ) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.pack = classes, pack
         sizes = halvings(*shape[1:])
         channels = channels_of(sizes, width)
         layers: list[nn.Module] = [
-            nn.Conv2d(shape[0], channels[0], *STRIDED, bias=False),
+            nn.Conv2d(pack * shape[0], channels[0], *STRIDED, bias=False),
             nn.LeakyReLU(0.2),
         ]
         for less, more in pairwise(channels):
@@ -73,7 +76,7 @@ class Discriminator(nn.Module):
                 nn.LeakyReLU(0.2),
             ]
         self.body = nn.Sequential(*layers)
-        self.out = nn.Conv2d(channels[-1], 1 + classes, sizes[-1], bias=False)
+        self.out = nn.Conv2d(channels[-1], 1 + pack * classes, sizes[-1], bias=False)
         initialize_(self)
         if spectral:
             for layer in [*self.body, self.out]:
@@ -81,10 +84,13 @@ class Discriminator(nn.Module):
                     spectral_norm(layer)
 
     def forward(self, u: Tensor, labels: Tensor | None) -> Tensor:
+        u = packed(u, self.pack)
         h = self.body(u.contiguous(memory_format=torch.channels_last))
         logits = self.out(h).flatten(1)
         chosen = one_hot(labels, self.classes, logits)
-        return logits[:, 0] if chosen is None else logits[:, 0] + (logits[:, 1:] * chosen).sum(1)
+        if chosen is None:
+            return logits[:, 0]
+        return logits[:, 0] + (logits[:, 1:] * packed(chosen, self.pack)).sum(1)
 
 
 def channels_of(sizes: list[tuple[int, int]], width: int) -> list[int]:

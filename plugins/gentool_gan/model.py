@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gentool.model import SGD, Adam, Batch, Model, Objective, OptimizerSpec, Player, Step
-from gentool.nn import Range, at_least_fp32, joined, mlp, one_hot
+from gentool.nn import Range, at_least_fp32, joined, mlp, one_hot, pack_heads, packed
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_gan import GANConfig
@@ -133,22 +133,9 @@ class GAN(Model):
 
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (N,). With --pack m, that of the pack which x_i heads, filled up from x."""
-        u = self.range.inward(x)
-        flat = joined(u.flatten(1), one_hot(labels, self.classes, u))
-        m = self.config.pack
-        shift = max(1, len(x) // m)
-        packs = torch.cat([flat.roll(-i * shift, 0) for i in range(m)], dim=1)
-        return at_least_fp32(self.discriminator(packs).squeeze(1))
+        rows = pack_heads(len(x), self.config.pack, x.device)
+        u = self.range.inward(x[rows])
+        return at_least_fp32(self.discriminate(u, None if labels is None else labels[rows]))
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         return self.range.outward(at_least_fp32(self.generate(z, labels)))
-
-
-def packed(x: Tensor, m: int) -> Tensor:
-    """m rows side by side: (N, D) → (⌈N/m⌉, m·D), the last pack filled up from the first rows."""
-    if m == 1:
-        return x
-    missing = -len(x) % m
-    if missing:
-        x = torch.cat([x, x.repeat(-(-missing // len(x)), 1)[:missing]])
-    return x.reshape(-1, m * x.shape[1])
