@@ -13,6 +13,7 @@ from torch import Tensor
 from gentool.data.dataset import Split
 from gentool.model import Batch
 from gentool.noise import Noise
+from gentool.train import prefetch
 from gentool.train.distributed import World
 
 
@@ -34,9 +35,47 @@ class Draw:
 DEVICE_SHARE = 0.5
 """The share of free device memory that a resident data set may take."""
 
+LARGE = 2**28
+"""Bytes of a mapped file from which batches are gathered ahead on the CPU. Smaller ones are soon
+in memory whole, and reading a batch from there costs less than handing it between threads."""
+
+SOME = 2**25
+"""The most values that `some_examples` looks at: 10,000 images of 32×32×3, 128 MB as floats."""
+
+
+class Order:
+    """Which rows a step's batch is made of: a function of the seed and the step."""
+
+    def __init__(self, n: int, size: int, per_epoch: int, seed: int, world: World) -> None:
+        """`n` examples in batches of `size`, `per_epoch` of them a pass, shared by the world."""
+        self.n, self.size, self.per_epoch = n, size, per_epoch
+        self.seed, self.world = seed, world
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def share(self, step: int) -> tuple[slice, int]:
+        """This process's part of the batch of `step`, and how large the whole batch is."""
+        total = min(self.size, self.n - step % self.per_epoch * self.size)
+        return self.world.share(total), total
+
+    def rows(self, step: int, device: torch.device | str = "cpu") -> Tensor:
+        """The rows of that part, int64. An epoch's batches are disjoint, and so are the shares."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+            self._order = torch.randperm(self.n, generator=generator).to(device)
+            self._epoch = epoch
+        share, _ = self.share(step)
+        start = position * self.size
+        return self._order[start + share.start : start + share.stop]
+
 
 class Feed:
-    """The batches of a split, in an order that is a function of (seed, epoch)."""
+    """The batches of a split, in an order that is a function of (seed, epoch).
+
+    Data that fits on a CUDA device lies there. What does not, and large mapped files elsewhere,
+    is gathered a few batches ahead by a thread (`gentool.train.prefetch`); batches are the same.
+    """
 
     def __init__(
         self,
@@ -59,27 +98,41 @@ class Feed:
         self.labels = None if split.labels is None else as_tensor(split.labels).to(device)
         whole = self.n // self.batch_size
         self.per_epoch = whole if drop_last else math.ceil(self.n / self.batch_size)
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.int64)
+        self.order = Order(self.n, self.batch_size, self.per_epoch, seed, self.world)
+        self._ahead = self._prefetcher(split.x)
+
+    def _prefetcher(self, source: np.ndarray) -> prefetch.Prefetcher | None:
+        """What gathers ahead, where that pays; it may not refer to this object, whose end it is."""
+        size = math.ceil(self.batch_size / self.world.size)  # of any share, a ragged one's too
+        if self.device.type == "cuda":
+            if self.x.is_cuda:
+                return None
+            return prefetch.to_cuda(source, self.order.rows, size, self.device)
+        if isinstance(source, np.memmap) and source.nbytes >= LARGE:
+            return prefetch.to_host(source, self.order.rows, size)
+        return None
 
     def at(self, step: int) -> Draw:
         """The batch of training step `step` (counted from 0 over all epochs), shuffled.
 
-        An epoch's batches are disjoint, and so are the shares of the processes.
+        Any step may be asked for; the ones after it are quickest to get. Raises what reading the
+        data raised, be it ahead of time.
         """
-        epoch, position = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
-            self._order = torch.randperm(self.n, generator=generator).to(self.x.device)
-            self._epoch = epoch
-        start = position * self.batch_size
-        rows = self._order[start : start + self.batch_size]
-        total, share = len(rows), self.world.share(len(rows))
-        rows = rows[share]
-        batch = self._batch(self.x.index_select(0, rows), rows)
+        if self._ahead is None:
+            rows = self.order.rows(step, self.x.device)
+            x = self.x.index_select(0, rows)
+        else:
+            x, rows = self._ahead.take(step)
+        batch = self._batch(x, rows)
+        share, total = self.order.share(step)
         if self.flip:
             batch = self._flipped(batch, step, share.start)
         return Draw(batch, share.start, total)
+
+    def close(self) -> None:
+        """End the thread that gathers ahead, where there is one; `at` would start it again."""
+        if self._ahead is not None:
+            self._ahead.close()
 
     def in_order(self, start: int, stop: int) -> Batch:
         """Rows start … stop-1 as they are, for evaluation."""
@@ -119,9 +172,11 @@ def as_tensor(array: np.ndarray) -> Tensor:
 def some_examples(split: Split, n: int) -> Tensor:
     """Up to n examples spread evenly over the split, as a model sees them.
 
-    Spread, because a folder's images come sorted by class.
+    Spread, because a folder's images come sorted by class; of large images fewer than n, so
+    that they take 128 MB at most.
     """
-    count = min(n, len(split.x))
+    a_size = math.prod(split.x.shape[1:])
+    count = min(n, len(split.x), max(1, SOME // max(1, a_size)))
     rows = torch.arange(count) * len(split.x) // max(1, count)
     x = as_tensor(split.x).index_select(0, rows)
     return torch.true_divide(x, 255) if x.dtype == torch.uint8 else x
