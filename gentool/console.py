@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,49 @@ from gentool.errors import printable
 
 if TYPE_CHECKING:
     from gentool.data.dataset import Progress
+
+
+class LastingStream:
+    """A stream to a terminal that falls silent, instead of failing, once the terminal is gone."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _surviving_terminal():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with _surviving_terminal():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _surviving_terminal() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:  # what a terminal that hung up answers
+            raise
+        forget_terminal()
+
+
+def outlive_terminal() -> None:
+    """Let the program go on, silent, where its terminal goes away and SIGHUP is ignored."""
+    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
+
+
+def forget_terminal() -> None:
+    """Send what would still be written to the terminal nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        if stat.S_ISCHR(os.fstat(number).st_mode):
+            os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def speaks() -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from gentool.cli.lazy import LazyGroup, Verb
-from gentool.console import say, speaks, warnings_as_lines
+from gentool.console import outlive_terminal, say, speaks, warnings_as_lines
 from gentool.errors import UserError
 from gentool.train.stopping import Stopped
 from gentool.version import __version__
@@ -68,6 +68,7 @@ def root(
 
 def main() -> None:
     """The entry point: an error that a user can mend is one sentence and exit code 2."""
+    outlive_terminal()
     warnings_as_lines()
     try:
         code = app(standalone_mode=False)

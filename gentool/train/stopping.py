@@ -1,4 +1,4 @@
-"""Stopping politely: Ctrl-C, a scheduler's SIGTERM, or --max-time."""
+"""Stopping politely: Ctrl-C, a scheduler's SIGTERM, a lost terminal's SIGHUP, or --max-time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from types import FrameType
 from typing import Any
 
+from gentool.console import forget_terminal
 from gentool.errors import UserError, printable
 
 
@@ -32,7 +33,9 @@ class StopRequest:
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: training outlives its terminal
             try:
                 self._old[number] = signal.signal(number, self._on_signal)
             except ValueError:  # not the main thread: the caller handles signals
@@ -46,6 +49,8 @@ class StopRequest:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGHUP:
+            forget_terminal()
         self.signal = number
 
     def pending(self) -> Stopped | None:
