@@ -35,18 +35,21 @@ def as_asked(found: Loaded, options: DataOptions, progress: Progress) -> Loaded:
         "to": [wanted, size, options.fit if size else None],
         "decoder": decode.VERSION,
     }
+    if (kept := cache.look_up(options, key)) is not None:
+        return kept
+    with cache.Draft(options, key) as draft:
+        train = _converted(draft, "train", found.train, target, progress)
+        test = found.test and _converted(draft, "test", found.test, target, progress)
+        made = Loaded(train, test, found.classes, found.report, shuffled=found.shuffled)
+        return draft.commit(made)
 
-    def convert() -> Loaded:
-        train = _converted(found.train, target, progress)
-        test = None if found.test is None else _converted(found.test, target, progress)
-        return Loaded(train, test, found.classes, found.report, shuffled=found.shuffled)
 
-    return cache.through(options, key, convert)
-
-
-def _converted(split: Split, target: decode.Target, progress: Progress) -> Split:
+def _converted(
+    draft: cache.Draft, name: str, split: Split, target: decode.Target, progress: Progress
+) -> Split:
+    """Written to the cache as it is made: at a larger size it may not fit in memory."""
     assert target.size is not None
-    out = np.empty((len(split), target.channels, *target.size), np.uint8)
+    out = draft.array(name, (len(split), target.channels, *target.size), np.uint8)
     for i, pixels in enumerate(split.x):
         picture = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
         out[i] = decode.convert(Image.fromarray(picture), target)
