@@ -1,12 +1,15 @@
-"""Batches gathered ahead are the very batches gathered on the spot, and the thread leaves."""
+"""Data that does not fit: batches gathered ahead are the very batches gathered on the spot, the
+thread leaves, and nothing on the way is held in memory whole."""
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gentool.data import DataOptions, load
 from gentool.data.dataset import Split
 from gentool.train import batches, prefetch
 from gentool.train.batches import Draw, Feed, some_examples
@@ -260,12 +264,27 @@ def test_large_batches_are_gathered_fewer_ahead() -> None:
     assert prefetch._ahead(image, 4096) == 1
 
 
-def test_a_look_at_large_images_is_bounded() -> None:
+def test_a_look_at_large_images_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that prepares itself on examples must not take gigabytes for them."""
-    large = np.broadcast_to(np.uint8(51), (5000, 3, 256, 256))
+    monkeypatch.setattr(batches, "SOME", 100 * 3 * 64 * 64 + 1)
+    large = np.broadcast_to(np.uint8(51), (5000, 3, 64, 64))
     seen = some_examples(Split(large), 10_000)
-    assert 100 < len(seen) < 200 and seen.numel() <= 2**25
-    torch.testing.assert_close(seen[-1], torch.full((3, 256, 256), 0.2))
+    torch.testing.assert_close(seen, torch.full((100, 3, 64, 64), 0.2))
+
+
+def test_images_made_larger_go_to_disk_as_they_are_made(tmp_path: Path) -> None:
+    asked = DataOptions(data="glyphs:500", cache=str(tmp_path))
+    small, large = load(asked), dataclasses.replace(asked, size="256")
+    tracemalloc.start()
+    try:
+        found = load(large).train.x
+        assert found.nbytes > 30e6 and tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    assert isinstance(found, np.memmap) and found.shape == (500, 1, 256, 256)
+    # A Lanczos filter leaves the mean of a picture as it was, up to rounding and clipping.
+    means = [x.mean(axis=(1, 2, 3), dtype=np.float64) for x in (small.train.x, found)]
+    np.testing.assert_allclose(*means, atol=2.0)
 
 
 @pytest.mark.gpu
