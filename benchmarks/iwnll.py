@@ -21,6 +21,7 @@ from gentool import data, load, options, plugins
 from gentool.data.options import DataOptions
 from gentool.metrics.likelihood import nll
 from gentool.model import Model
+from gentool.train.matmul import choose_matmul
 
 PAPER = {"hidden": (200, 200), "activation": "tanh", "latent_dim": 50, "binarize": True}
 
@@ -38,6 +39,7 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     device = torch.device(given.device)
+    choose_matmul(device)
     dataset = data.load(DataOptions(data=given.data))
     model: Model
     if given.model:

@@ -35,8 +35,10 @@ def gentool_side(x: np.ndarray, threads: int) -> tuple[float, np.ndarray]:
     import torch
 
     from gentool.metrics.knn import nearest
+    from gentool.train.matmul import choose_matmul
 
     torch.set_num_threads(threads)
+    choose_matmul(torch.device("cpu"))
     tensor = torch.from_numpy(x)
     nearest(tensor[:2000], tensor[:2000], K, itself=True)  # threads start here
     began = time.perf_counter()
