@@ -12,6 +12,7 @@ from gentool import ops
 from gentool.model import Batch, Model, Player, Step
 from gentool.noise import Noise
 from gentool.train.batches import Draw
+from gentool.train.compiling import CompiledObjective
 from gentool.train.distributed import World
 from gentool.train.graph import CapturedUpdate
 from gentool.train.optimizers import lr_factor, make_optimizer, milestone_factor, set_lr
@@ -41,6 +42,7 @@ class PlayerState:
         self.total, self.per_epoch = total, per_epoch
         self.world, self.device = world, (device := world.device)
         self.parameters = [p for p in player.module.parameters() if p.requires_grad]
+        self.objective = CompiledObjective(player) if settings.compile else player.objective
         scaled = settings.precision == "fp16"
         self.optimizer = make_optimizer(player.optimizer, self.parameters, device, scaled)
         # The counter lives on the device: it keys the noise, and a captured step must see it.
@@ -106,7 +108,7 @@ class PlayerState:
                 row_offset=draw.offset + start,
             )
             with autocast(self.device, self.settings.precision):
-                objective = self.player.objective(piece, Step(noise, progress))
+                objective = self.objective(piece, Step(noise, progress))
             share = len(piece.x) / draw.total
             loss = objective.loss if share == 1 else objective.loss * share
             self.scaler.scale(loss).backward()

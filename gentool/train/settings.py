@@ -10,6 +10,9 @@ from gentool.options import Field, fields_of
 from gentool.spec import Option
 from gentool.train.stopping import parse_duration
 
+MOST_COMPILED_PARTS = 4
+"""A part's first row is a constant of its graph, and torch makes eight graphs of one function."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -54,6 +57,9 @@ class TrainSettings:
     threads: Annotated[int | None, Option("CPU threads; all cores by default", min=1, max=4096)] = (
         None
     )
+    compile: Annotated[
+        bool, Option("compile each player's objective with torch.compile, where it can be")
+    ] = False
     log_every: Annotated[
         int, Option("batches between lines of metrics.jsonl within an epoch", min=1)
     ] = 500
@@ -77,6 +83,11 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
             raise ValueError("--epochs and --steps both say how long to train; give one of them")
+        if self.compile and self.accumulate > MOST_COMPILED_PARTS:
+            raise ValueError(
+                f"--compile writes code for every part of a batch; with it, --accumulate can be "
+                f"{MOST_COMPILED_PARTS} at most"
+            )
         parse_duration(self.max_time)
 
 
