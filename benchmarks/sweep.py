@@ -111,6 +111,7 @@ def plain_networks(model: Any) -> tuple[nn.Module, nn.Module]:
         images = (nn.Tanh(), nn.Unflatten(1, twin.data.shape))
         return nn.Sequential(*generator, *images), nn.Sequential(nn.Flatten(), *judge)
     start = nn.Unflatten(1, (*twin.latent_shape, 1, 1))
+    generator.first.__class__, judge.out.__class__ = nn.ConvTranspose2d, nn.Conv2d
     return (
         nn.Sequential(start, generator.first, *generator.body),
         nn.Sequential(*judge.body, judge.out, nn.Flatten(0)),

@@ -54,8 +54,8 @@ def test_initial_weights_are_normal(classic: DCGAN) -> None:
 
 
 def test_the_guidelines(classic: DCGAN) -> None:
-    layers = [classic.generator.first, *classic.generator.body]
-    generator = [type(m) for m in layers]
+    assert isinstance(classic.generator.first, nn.ConvTranspose2d)
+    generator = [nn.ConvTranspose2d, *(type(m) for m in classic.generator.body)]
     assert generator == [nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU] * 4 + [
         nn.ConvTranspose2d,
         nn.Tanh,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gentool.nn import halvings, joined, one_hot, packed
+from gentool.nn import FromVector, ToVector, halvings, joined, one_hot, packed
 
 # (kernel, stride, padding): halves an image, or doubles it when transposed.
 STRIDED = (4, 2, 1)
@@ -28,7 +28,7 @@ class Generator(nn.Module):
         self.classes = classes
         sizes = halvings(*shape[1:])
         channels = channels_of(sizes, width)
-        self.first = nn.ConvTranspose2d(latent_dim + classes, channels[-1], sizes[-1], bias=False)
+        self.first = FromVector(latent_dim + classes, channels[-1], sizes[-1])
         layers: list[nn.Module] = [nn.BatchNorm2d(channels[-1]), nn.ReLU()]
         outputs = [shape[0], *channels]
         for i in range(len(channels) - 1, -1, -1):
@@ -45,8 +45,7 @@ class Generator(nn.Module):
         initialize_(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        h = self.first(joined(z, one_hot(labels, self.classes, z))[:, :, None, None])
-        return self.body(h.contiguous(memory_format=torch.channels_last))
+        return self.body(self.first(joined(z, one_hot(labels, self.classes, z))))
 
 
 class Discriminator(nn.Module):
@@ -76,7 +75,7 @@ class Discriminator(nn.Module):
                 nn.LeakyReLU(0.2),
             ]
         self.body = nn.Sequential(*layers)
-        self.out = nn.Conv2d(channels[-1], 1 + pack * classes, sizes[-1], bias=False)
+        self.out = ToVector(channels[-1], 1 + pack * classes, sizes[-1], bias=False)
         initialize_(self)
         if spectral:
             for layer in [*self.body, self.out]:
@@ -86,7 +85,7 @@ class Discriminator(nn.Module):
     def forward(self, u: Tensor, labels: Tensor | None) -> Tensor:
         u = packed(u, self.pack)
         h = self.body(u.contiguous(memory_format=torch.channels_last))
-        logits = self.out(h).flatten(1)
+        logits = self.out(h)
         chosen = one_hot(labels, self.classes, logits)
         if chosen is None:
             return logits[:, 0]

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gentool.nn import halvings, joined, mlp, one_hot
+from gentool.nn import FromVector, ToVector, halvings, joined, mlp, one_hot
 
 LeakyReLU = partial(nn.LeakyReLU, 0.2)
 
@@ -53,7 +53,7 @@ class ConvGenerator(nn.Module):
         super().__init__()
         self.classes = classes
         sizes, channels = plan(shape, width)
-        self.first = nn.ConvTranspose2d(latent_dim + classes, channels[-1], sizes[-1], bias=False)
+        self.first = FromVector(latent_dim + classes, channels[-1], sizes[-1])
         layers: list[nn.Module] = [nn.BatchNorm2d(channels[-1]), nn.ReLU()]
         for i in range(len(channels) - 1, 0, -1):
             layers += [
@@ -66,8 +66,7 @@ class ConvGenerator(nn.Module):
         )
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        h = self.first(joined(z, one_hot(labels, self.classes, z))[:, :, None, None])
-        return self.body(h.contiguous(memory_format=torch.channels_last))
+        return self.body(self.first(joined(z, one_hot(labels, self.classes, z))))
 
 
 class ConvCritic(nn.Module):
@@ -86,11 +85,11 @@ class ConvCritic(nn.Module):
             layers.append(nn.Conv2d(less, more, 4, 2, 1, bias=not norm))
             layers += [nn.BatchNorm2d(more), LeakyReLU()] if norm else [LeakyReLU()]
         self.body = nn.Sequential(*layers)
-        self.out = nn.Conv2d(channels[-1], 1 + classes, sizes[-1])
+        self.out = ToVector(channels[-1], 1 + classes, sizes[-1])
 
     def forward(self, u: Tensor, labels: Tensor | None) -> Tensor:
         h = self.body(u.contiguous(memory_format=torch.channels_last))
-        values = self.out(h).flatten(1)
+        values = self.out(h)
         chosen = one_hot(labels, values.shape[1] - 1, values)
         return values[:, 0] if chosen is None else values[:, 0] + (values[:, 1:] * chosen).sum(1)
 
