@@ -7,6 +7,7 @@ They are what `train_speed.py` compares with; networks and settings are those of
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import torch
@@ -98,9 +99,7 @@ def game_epoch(
 ) -> None:
     """Rounds of the non-saturating game, both players on one generated batch."""
     optimizer_d, optimizer_g = optimizers
-    for i, (x, _) in enumerate(batches):
-        if i >= steps:
-            return
+    for x, _ in islice(batches, steps):
         real, fake = 2 * x.to(device) - 1, generator(latent(len(x)))
         one, zero = torch.ones(len(x), device=device), torch.zeros(len(x), device=device)
         optimizer_d.zero_grad()
@@ -131,9 +130,7 @@ def critic_epoch(
 ) -> None:
     """Rounds of WGAN-GP: five critic steps, one generator step."""
     optimizer_c, optimizer_g = optimizers
-    for i, (x, _) in enumerate(batches):
-        if i >= steps:
-            return
+    for i, (x, _) in enumerate(islice(batches, steps)):
         real, fake = 2 * x.to(device) - 1, generator(latent(len(x))).detach()
         between = torch.rand(len(x), 1, 1, 1, device=device)
         mixed = (between * real + (1 - between) * fake).requires_grad_()
