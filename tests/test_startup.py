@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -38,3 +39,15 @@ def test_importing_the_package_has_no_side_effects() -> None:
     code = "import sys, gentool; print('torch' in sys.modules, 'pluggy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_waiting_threads_soon_sleep_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gentool.cli.main import share_cores
+
+    for given, expected in (({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
+        monkeypatch.setattr(os, "environ", dict(given))
+        share_cores()
+        assert os.environ["GOMP_SPINCOUNT"] == expected
+    monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "active"})
+    share_cores()
+    assert "GOMP_SPINCOUNT" not in os.environ

@@ -66,10 +66,21 @@ def root(
         os.environ["GENTOOL_DEBUG"] = "1"
 
 
+def share_cores() -> None:
+    """Have OpenMP's threads sleep soon while they wait for each other; torch is not loaded yet.
+
+    By default GNU's spin for a few milliseconds. Alone on a machine that gains nothing; beside
+    another busy process it made training on two cores tens of times slower (docs/performance.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def main() -> None:
     """The entry point: an error that a user can mend is one sentence and exit code 2."""
     outlive_terminal()
     warnings_as_lines()
+    share_cores()
     try:
         code = app(standalone_mode=False)
     except UserError as error:
