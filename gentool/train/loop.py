@@ -38,6 +38,8 @@ from gentool.train.watchdog import Watchdog
 from gentool.weights import Header
 
 EVALUATION_BATCH = 500
+EVALUATION_VALUES = 2**23
+"""What a batch of large images may hold, in values, of one evaluation."""
 
 AGREE_EVERY = 10
 """Steps between the processes' asking each other whether one was told to stop."""
@@ -80,7 +82,8 @@ class Trainer:
                 f"a batch of {self.feed.batch_size} cannot be shared by {world.size} processes; "
                 "raise --batch-size or start fewer"
             )
-        size = max(settings.batch_size, EVALUATION_BATCH)
+        most = max(1, EVALUATION_VALUES // dataset.spec.size)
+        size = max(settings.batch_size, min(EVALUATION_BATCH, most))
         self.test = Feed(dataset.test, size, device, layout=layout) if len(dataset.test) else None
         self.total = settings.steps or (settings.epochs or 1) * self.feed.per_epoch
         self.players = self._make_players()
