@@ -63,7 +63,15 @@ train() {
   "$PYTHON" -m gentool train "$1" --device cuda --steps 300 --out "$results/runs/$1" &&
     "$PYTHON" -m gentool sample "$results/runs/$1" --n 64 --out "$results/$1.png"
 }
-export -f sanitize train facts install
+# A run that stops half way and goes on ends with the weights of one that does not, bit for bit.
+resume() {
+  local whole="$results/runs/whole" parts="$results/runs/parts"
+  "$PYTHON" -m gentool train vae --device cuda --steps 60 --out "$whole" &&
+    "$PYTHON" -m gentool train vae --device cuda --steps 30 --out "$parts" &&
+    "$PYTHON" -m gentool resume "$parts" --steps 60 &&
+    cmp "$whole/model.safetensors" "$parts/model.safetensors"
+}
+export -f sanitize train facts install resume
 export PYTHON results
 
 step environment 30 bash -c facts
@@ -71,11 +79,14 @@ step install 60 bash -c install
 step build 200 "$PYTHON" -m gentool kernels build
 step status 30 "$PYTHON" -m gentool kernels status --json
 step tests 120 "$PYTHON" -m pytest -q tests/test_ops_gpu.py tests/test_ops.py
+step prefetch 60 "$PYTHON" -m pytest -q tests/test_prefetch.py
+step resume 60 bash -c resume
 step kernels 200 "$PYTHON" benchmarks/kernels.py --device cuda --seconds 0.1 --out "$results"
 if [ -f benchmarks/train_speed.py ]; then
   step train_speed 90 "$PYTHON" benchmarks/train_speed.py --device cuda --quick \
     --json "$results/train_speed.json"
 fi
+step sweep 90 "$PYTHON" benchmarks/sweep.py --device cuda --quick --out "$results"
 for model in vae gan dcgan wgan; do
   step "train-$model" 40 bash -c "train $model"
 done
