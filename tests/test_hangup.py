@@ -19,8 +19,8 @@ def training_on_a_terminal(out: Path, *args: str, ignore: bool = False) -> tuple
     """Start training as a terminal's session leader; returns its process and the other end."""
     pid, other_end = pty.fork()
     if pid == 0:
-        if ignore:  # as `nohup` and a shell's `disown` have it
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Ignored as `nohup` has it, or not, whatever this suite itself was started by.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignore else signal.SIG_DFL)
         os.execv(sys.executable, [sys.executable, *TRAIN, *args, "--out", str(out)])
     return pid, other_end
 
@@ -36,7 +36,12 @@ def hang_up(terminal: int) -> None:
 
 
 def exit_code(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    until = time.monotonic() + 120
+    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > until:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    return os.waitstatus_to_exitcode(ended[1])
 
 
 def test_a_lost_terminal_saves_and_the_run_goes_on(tmp_path: Path) -> None:
