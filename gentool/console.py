@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gentool.errors import printable
@@ -48,8 +49,13 @@ def _surviving_terminal() -> Iterator[None]:
 
 
 def outlive_terminal() -> None:
-    """Let the program go on, silent, where its terminal goes away and SIGHUP is ignored."""
-    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
+    """Let the program go on, silent, where its terminal goes away and SIGHUP is ignored.
+
+    A stream that the shell closed (``>&-``) becomes one to nowhere, on the free descriptor.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or Path(os.devnull).open("w")  # noqa: SIM115  (for good)
+        setattr(sys, name, LastingStream(stream) if stream.isatty() else stream)
 
 
 def forget_terminal() -> None:

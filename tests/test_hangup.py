@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from gentool.console import outlive_terminal
 from gentool.train.state import load_newest
 
 TRAIN = ("-m", "gentool", "train", "vae", "--data", "glyphs:256", "--hidden", "16")
@@ -62,3 +66,19 @@ def test_training_that_was_let_go_outlives_its_terminal(tmp_path: Path) -> None:
     hang_up(terminal)
     assert exit_code(pid) == 0
     assert load_newest(tmp_path / "run" / "state").values["step"] == 400
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_error(closed: str) -> None:
+    command = shlex.join([sys.executable, "-m", "gentool", "models"])
+    assert subprocess.run(f"{command} {closed}", shell=True, check=False).returncode == 0
+    wrong = shlex.join([sys.executable, "-m", "gentool", "train", "nosuch"])
+    assert subprocess.run(f"{wrong} {closed}", shell=True, check=False).returncode == 2
+
+
+def test_only_terminals_are_outlived(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An error of a disk is not taken for a terminal that hung up."""
+    with (tmp_path / "results").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        outlive_terminal()
+        assert sys.stdout is file

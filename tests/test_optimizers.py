@@ -49,6 +49,7 @@ def test_lean_adam_is_torchs_bit_for_bit(arguments: dict[str, float]) -> None:
         usual.step()
         assert same(mine, theirs)
     assert not same(mine, before)
+    assert lean._state_lists is not None  # torch's own step ran but once
 
 
 def test_a_missing_gradient_counts_for_its_parameter_alone() -> None:
@@ -79,8 +80,11 @@ def test_lean_adam_goes_on_from_a_saved_state() -> None:
         assert same(mine, theirs)
 
 
-def test_a_scaled_loss_has_torchs_own_adam() -> None:
+def test_what_lean_adam_does_not_know_is_left_to_torch() -> None:
     mine, _ = networks()
+    for arguments in ({"decoupled_weight_decay": True}, {"amsgrad": True}, {"fused": False}):
+        spec = OptimizerSpec("Adam", 1e-2, arguments)
+        assert type(make_optimizer(spec, mine.parameters(), CPU)) is torch.optim.Adam
     assert type(make_optimizer(Adam(1e-2), mine.parameters(), CPU, scaled=True)) is torch.optim.Adam
 
 
@@ -94,7 +98,11 @@ def _default_matmul() -> Iterator[None]:
 @pytest.mark.usefixtures("_default_matmul")
 def test_another_library_multiplies_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul, "_is_left_at_avx2", lambda: True)  # as on AMD with AVX-512
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    exact = matmul.is_exact()  # not so where the processor has AMX
+    matmul.leave_matmul_to_torch()
     matmul.choose_matmul(CPU)
+    assert matmul.matmul_library() == ("oneDNN" if exact else "default")
     generator = torch.Generator().manual_seed(1)
     for n, k, m in ((128, 784, 400), (20, 200, 50), (7, 3, 5)):
         x, w = (torch.randn(s, generator=generator) for s in ((n, k), (m, k)))

@@ -27,6 +27,6 @@ def test_short_form(script: str, options: tuple[str, ...], tmp_path: Path) -> No
         text=True,
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

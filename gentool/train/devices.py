@@ -55,10 +55,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 def keep_freed_memory() -> None:
     """Let glibc keep what a step frees for the next step, which needs as much again.
 
-    By default it gives large blocks back to the system. Paging them in anew was up to a fifth of
-    a convolutional model's step.
+    By default it gives large blocks back to the system. Paging them in anew was up to a quarter
+    of a convolutional model's step.
     """
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+    if sys.platform != "linux" or any(
+        name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ
+    ):
         return
     try:
         libc = ctypes.CDLL("libc.so.6")

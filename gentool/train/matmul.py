@@ -15,7 +15,8 @@ def choose_matmul(device: torch.device) -> None:
     torch multiplies fp32 matrices with MKL, which stops at AVX2 on AMD's processors; oneDNN goes
     on to AVX-512 and needs half the time. torch asks oneDNN only with leave to round the factors
     to bf16. Without AMX it has no use for that leave; `is_exact` makes sure, and takes the leave
-    back where it does.
+    back where it does. The setting is the process's; `torch.get_float32_matmul_precision` raises
+    RuntimeError meanwhile, since it knows one setting for all libraries.
     """
     if device.type != "cpu" or _precision is None or not _is_left_at_avx2():
         return
@@ -51,7 +52,7 @@ def _is_left_at_avx2() -> bool:
     """An AMD processor with AVX-512 (bf16, which torch asks for) and without AMX."""
     facts: dict[str, str] = {}
     try:
-        with Path("/proc/cpuinfo").open() as lines:
+        with Path("/proc/cpuinfo").open(errors="replace") as lines:
             for line in lines:
                 key, _, value = line.partition(":")
                 facts.setdefault(key.strip(), value)

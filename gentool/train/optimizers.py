@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gentool.model import OptimizerSpec
+
+LEAN = frozenset({"lr", "betas", "eps", "weight_decay", "maximize"})
+"""The arguments that `LeanAdam` knows; with any other, torch's own step runs."""
 
 
 class LeanAdam(torch.optim.Adam):
@@ -23,7 +26,7 @@ class LeanAdam(torch.optim.Adam):
     _state_lists: tuple[list[Tensor], list[Tensor], list[Tensor]] | None = None
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         (group,) = self.param_groups
         parameters = group["params"]
@@ -31,7 +34,7 @@ class LeanAdam(torch.optim.Adam):
         complete = not any(g is None for g in grads)
         if self._state_lists is None or not complete:
             self._count_apart()
-            super().step(closure)
+            super().step()
             self._state_lists = self._gathered() if complete else None
             return
         exp_avgs, exp_avg_sqs, counters = self._state_lists
@@ -83,7 +86,8 @@ def make_optimizer(
     parameters = list(parameters)
     kind = getattr(torch.optim, spec.kind)
     arguments: dict[str, Any] = {**spec.arguments, "lr": spec.lr}
-    if spec.kind == "Adam" and device.type == "cpu" and not (scaled or arguments.get("amsgrad")):
+    lean = spec.kind == "Adam" and device.type == "cpu" and not scaled
+    if lean and arguments.keys() <= LEAN and all(p.is_floating_point() for p in parameters):
         return LeanAdam(parameters, fused=True, **arguments)
     if device.type == "cuda":
         arguments["lr"] = torch.tensor(spec.lr, device=device)

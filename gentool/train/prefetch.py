@@ -70,10 +70,8 @@ class PinnedSlot:
     def __init__(self, source: np.ndarray, size: int, device: torch.device) -> None:
         """`size` is the most rows a batch can have."""
         self.source, self.device = source, device
-        shape, pin = (size, *source.shape[1:]), device.type == "cuda"
-        self._x = torch.empty(shape, dtype=_dtype(source), pin_memory=pin)
-        self._rows = torch.empty(size, dtype=torch.int64, pin_memory=pin)
-        self._n = 0
+        self._size, self._n = size, 0
+        self._x = self._rows = torch.empty(0)
         self._copied = torch.cuda.Event(blocking=True)  # waits asleep, the gatherer needs the core
 
     def fill(self, rows: Tensor) -> None:
@@ -88,6 +86,10 @@ class PinnedSlot:
 
     def wait(self) -> None:
         self._copied.synchronize()  # returns at once where nothing was recorded
+        if not len(self._rows):  # the first time: a split that is only evaluated pins nothing
+            shape, pin = (self._size, *self.source.shape[1:]), self.device.type == "cuda"
+            self._x = torch.empty(shape, dtype=_dtype(self.source), pin_memory=pin)
+            self._rows = torch.empty(self._size, dtype=torch.int64, pin_memory=pin)
 
     def _copy(self, pinned: Tensor) -> Tensor:
         return pinned.to(self.device, non_blocking=True, copy=True)

@@ -257,6 +257,7 @@ def summarise(trainer: Trainer) -> None:
 def compare_environment(then: Any, now: Mapping[str, Any]) -> None:
     """Warn of whatever differs that bit-exact repetition depends on."""
     then = then if isinstance(then, dict) else {}
+    then = {"matmul": "default", **then}  # of a run from before it was a choice
     for key in sorted(now.keys() - {"gentool"}):
         if now[key] != then.get(key):
             say(
