@@ -117,6 +117,7 @@ def test_the_command_line_trains_in_two_processes_and_writes_once(tmp_path: Path
     rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     once = [(r["epoch"], r["split"]) for r in rows if r["split"] != "warning"]
     assert sorted(once) == [(e, s) for e in (1, 2) for s in ("samples", "test", "train")]
-    refused = launch(code, 2, *["train", "vae", "--data", "glyphs:200", "--batch-size", "1"])
+    wrong = (*model, "--batch-size", "1", "--out", str(tmp_path / "refused"))
+    refused = launch(code, 2, *wrong)
     assert [r.returncode for r in refused] == [2, 2]
     assert "cannot be shared by 2 processes" in refused[0].stderr
