@@ -34,7 +34,8 @@ def packed(x: Tensor, m: int) -> Tensor:
     missing = -len(x) % m
     if missing:
         x = torch.cat([x] * (1 + -(-missing // len(x))))[: len(x) + missing]
-    return x.unflatten(0, (-1, m)).flatten(1, 2)
+    packs: Tensor = x.unflatten(0, (-1, m)).flatten(1, 2)
+    return packs
 
 
 def pack_heads(n: int, m: int, device: torch.device) -> Tensor:
@@ -83,7 +84,8 @@ class FromVector(nn.ConvTranspose2d):
 
     def forward(self, z: Tensor) -> Tensor:  # type: ignore[override]
         weight = self.weight.permute(0, 2, 3, 1)  # (D, H, W, C): channels last
-        return (z @ weight.flatten(1)).unflatten(1, weight.shape[1:]).permute(0, 3, 1, 2)
+        image: Tensor = (z @ weight.flatten(1)).unflatten(1, weight.shape[1:]).permute(0, 3, 1, 2)
+        return image
 
 
 class ToVector(nn.Conv2d):

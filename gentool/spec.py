@@ -120,7 +120,10 @@ class ModelSpec:
         """Import the model's code (this is where torch comes in) and return its builder."""
         module, _, attribute = self.factory.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            factory: Callable[[Any, DataSpec], Any] = getattr(
+                importlib.import_module(module), attribute
+            )
+            return factory
         except (ImportError, AttributeError) as error:
             raise UserError(
                 f"the model's code {self.factory} cannot be imported ({error}); "

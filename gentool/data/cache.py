@@ -146,7 +146,7 @@ class Draft:
     def keep_rows(self, name: str, rows: Sequence[int]) -> np.ndarray:
         """Shrink an array to the given ascending rows, in place; returns it mapped."""
         path = self.path(name)
-        whole = np.load(path, mmap_mode="r+", allow_pickle=False)
+        whole: np.memmap = np.load(path, mmap_mode="r+", allow_pickle=False)
         if len(rows) == len(whole):
             return whole
         for start in range(0, len(rows), 1024):
@@ -157,7 +157,8 @@ class Draft:
         with path.open("r+b") as file:
             _write_header(file, shape, kind, offset)
             file.truncate(offset + math.prod(shape) * kind.itemsize)
-        return np.load(path, mmap_mode="r+", allow_pickle=False)
+        kept: np.ndarray = np.load(path, mmap_mode="r+", allow_pickle=False)
+        return kept
 
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

@@ -110,4 +110,5 @@ def _picked(split: Split, classes: int) -> tuple[np.ndarray, int | None]:
 def _per_class(split: Split, classes: int) -> list[int] | None:
     if split.labels is None or not classes:
         return None
-    return np.bincount(split.labels, minlength=classes).tolist()
+    counts: list[int] = np.bincount(split.labels, minlength=classes).tolist()
+    return counts

@@ -48,7 +48,8 @@ def _found(options: DataOptions, progress: Progress) -> Loaded:
     for split in (loaded.train, loaded.test):
         if split is None:
             continue
-        if (split.x.ndim, split.x.dtype) not in ((4, np.uint8), (2, np.float32)) or not len(split):
+        kinds = ((4, np.dtype(np.uint8)), (2, np.dtype(np.float32)))
+        if (split.x.ndim, split.x.dtype) not in kinds or not len(split):
             raise TypeError(
                 f"the data source {request.source.name!r} gave {split.x.dtype} {split.x.shape}, "
                 "neither uint8 (N, C, H, W) nor float32 (N, D)"

@@ -241,13 +241,15 @@ def _accepted(path: Path, options: DataOptions, progress: Progress) -> Request |
 def imported(target: str) -> Callable[..., Any]:
     """The function that ``"package.module:function"`` names."""
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function
 
 
 def run(request: Request) -> Loaded:
     """Call the source's loader."""
     try:
-        return imported(request.source.loader)(request)
+        loaded: Loaded = imported(request.source.loader)(request)
+        return loaded
     except OSError as error:  # a file that vanished, or that may not be read
         what = printable(str(error.filename or request.path or request.source.name))
         raise UserError(f"{what} cannot be read: {error.strerror or error}") from error

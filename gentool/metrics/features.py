@@ -115,7 +115,8 @@ class Classifier(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """uint8 (n, C, H, W) → (n, classes), or (n, C, classes) with `per_channel`."""
         hidden = self.hidden(x)
-        return self.head(hidden.view(len(x), -1, DIMS) if self.per_channel else hidden)
+        logits: Tensor = self.head(hidden.view(len(x), -1, DIMS) if self.per_channel else hidden)
+        return logits
 
     @torch.no_grad()
     def labels(self, x: Tensor) -> Tensor:

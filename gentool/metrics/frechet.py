@@ -50,7 +50,7 @@ def distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> float:
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     cross = torch.linalg.eigvalsh(root @ sigma2 @ root).clamp(min=0).sqrt().sum()
     squared = (mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * cross
-    return max(0.0, squared.item())
+    return max(0.0, float(squared))
 
 
 def fid(trial: object) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from gentool import hooks
 from gentool.errors import UserError, nearest, printable
@@ -240,5 +240,5 @@ def find(name: str) -> MetricInfo:
 def function_of(metric: MetricInfo) -> Callable[..., dict[str, float]]:
     """Import what computes the metric (this is where torch comes in)."""
     module, _, attribute = metric.function.partition(":")
-    function: Any = getattr(importlib.import_module(module), attribute)
+    function: Callable[..., dict[str, float]] = getattr(importlib.import_module(module), attribute)
     return function

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._autograd import DeviceType
 
 from gentool.ops import functional, native
 
@@ -249,7 +250,7 @@ def _timed_cuda(call: Call) -> float:
     call.timed(given)
     end.record()
     end.synchronize()
-    return begin.elapsed_time(end) / 1e3
+    return float(begin.elapsed_time(end)) / 1e3
 
 
 def _memory_and_launches(call: Call, device: str) -> tuple[float | None, int | None]:
@@ -268,7 +269,7 @@ def _memory_and_launches(call: Call, device: str) -> tuple[float | None, int | N
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         call.timed(given)
         torch.cuda.synchronize()
-    kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [e for e in profile.events() if e.device_type == DeviceType.CUDA]
     return round(peak, 2), len(kernels)
 
 

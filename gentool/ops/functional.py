@@ -39,7 +39,8 @@ def bce_with_logits(logits: Tensor, target: Tensor) -> Tensor:
     _check_constant("target", target)
     if torch.compiler.is_compiling() and not native.serves(logits.device.type):
         return reference.bce_with_logits(logits, target)  # an opaque call would not be fused
-    return torch.ops.gentool.bce_with_logits(logits, target)
+    losses: Tensor = torch.ops.gentool.bce_with_logits(logits, target)
+    return losses
 
 
 @overload
@@ -104,7 +105,10 @@ def reparam_kl(
         if eps is None:
             eps = torch.ops.gentool.normal(mu.shape, key, step, row_offset, torch.float32)
         return reference.reparam_kl(mu, logvar, eps)
-    return torch.ops.gentool.reparam_kl(mu, logvar, eps, key, step, row_offset)
+    result: tuple[Tensor, Tensor] = torch.ops.gentool.reparam_kl(
+        mu, logvar, eps, key, step, row_offset
+    )
+    return result
 
 
 def normal(
@@ -163,7 +167,10 @@ def _draw(
     if device is None:
         device = step.device if isinstance(step, Tensor) else "cpu"
     key = noise.signed64(philox.key_of(seed, stream))
-    return op(tuple(shape), key, _step_tensor(step, torch.device(device)), row_offset, dtype)
+    drawn: Tensor = op(
+        tuple(shape), key, _step_tensor(step, torch.device(device)), row_offset, dtype
+    )
+    return drawn
 
 
 def _step_tensor(step: Tensor | int | None, device: torch.device) -> Tensor:

@@ -20,7 +20,10 @@ def to_pixels(x: np.ndarray) -> np.ndarray:
     Returns:
         uint8 of the same shape.
     """
-    return np.rint(np.clip(np.nan_to_num(x, nan=0.0), 0.0, 1.0) * 255.0).astype(np.uint8)
+    pixels: np.ndarray = np.rint(np.clip(np.nan_to_num(x, nan=0.0), 0.0, 1.0) * 255.0).astype(
+        np.uint8
+    )
+    return pixels
 
 
 def to_image(x: np.ndarray) -> Image.Image:

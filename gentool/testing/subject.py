@@ -71,7 +71,7 @@ class Subject:
     def build(self, seed: int = 0) -> Model:
         """A fresh model, as training builds it."""
         torch.manual_seed(seed)
-        model = self.spec.load_factory()(self.config, self.data)
+        model: Model = self.spec.load_factory()(self.config, self.data)
         demand(
             isinstance(model, Model),
             f"the factory returns {type(model).__name__}; derive it from gentool.model.Model",

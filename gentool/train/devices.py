@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ def pick_device(name: str) -> torch.device:
         raise UserError(
             f"--device {printable(name)!r} is unknown; it takes auto, cpu, cuda, cuda:1 or mps"
         ) from None
-    here = {
+    here: dict[str, Callable[[], bool]] = {
         "cpu": lambda: True,
         "cuda": lambda: (device.index or 0) < torch.cuda.device_count(),
         "mps": lambda: torch.backends.mps.is_available(),

@@ -198,11 +198,10 @@ class PlayerState:
 
 def _scalar(name: str, value: Any, device: torch.device) -> Tensor:
     """A logged value without its graph; raises TypeError where it is no scalar."""
-    if not isinstance(value, Tensor):
-        value = torch.tensor(float(value), device=device)
-    if value.dim():
-        raise TypeError(f"the scalar {name!r} has shape {tuple(value.shape)}; log its mean")
-    return value.detach()
+    scalar = value if isinstance(value, Tensor) else torch.tensor(float(value), device=device)
+    if scalar.dim():
+        raise TypeError(f"the scalar {name!r} has shape {tuple(scalar.shape)}; log its mean")
+    return scalar.detach()
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

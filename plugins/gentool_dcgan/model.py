@@ -85,7 +85,8 @@ class DCGAN(Model):
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many images in (−1, 1) as the batch has, of the same labels."""
         z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
-        return self.generator(z, batch.labels)
+        u: Tensor = self.generator(z, batch.labels)
+        return u
 
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits of D, (N,). With --pack m, that of the pack which x_i heads, filled up from x."""

@@ -45,7 +45,8 @@ class Generator(nn.Module):
         initialize_(self)
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return self.body(self.first(joined(z, one_hot(labels, self.classes, z))))
+        u: Tensor = self.body(self.first(joined(z, one_hot(labels, self.classes, z))))
+        return u
 
 
 class Discriminator(nn.Module):
@@ -85,7 +86,7 @@ class Discriminator(nn.Module):
     def forward(self, u: Tensor, labels: Tensor | None) -> Tensor:
         u = packed(u, self.pack)
         h = self.body(u.contiguous(memory_format=torch.channels_last))
-        logits = self.out(h)
+        logits: Tensor = self.out(h)
         chosen = one_hot(labels, self.classes, logits)
         if chosen is None:
             return logits[:, 0]

@@ -122,14 +122,16 @@ class GAN(Model):
 
     def generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """G(z) in the networks' range: (N, *shape); images within (−1, 1)."""
-        u = self.generator(joined(z, one_hot(labels, self.classes, z)))
-        u = torch.tanh(u) if self.data.kind == "image" else u
-        return u.unflatten(1, self.data.shape)
+        h = self.generator(joined(z, one_hot(labels, self.classes, z)))
+        h = torch.tanh(h) if self.data.kind == "image" else h
+        u: Tensor = h.unflatten(1, self.data.shape)
+        return u
 
     def discriminate(self, u: Tensor, labels: Tensor | None) -> Tensor:
         """Logits of D: (N,), or (⌈N/m⌉,) of packs of m."""
         flat = joined(u.flatten(1), one_hot(labels, self.classes, u))
-        return self.discriminator(packed(flat, self.config.pack)).squeeze(1)
+        logits: Tensor = self.discriminator(packed(flat, self.config.pack)).squeeze(1)
+        return logits
 
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (N,). With --pack m, that of the pack which x_i heads, filled up from x."""

@@ -148,7 +148,8 @@ class VAE(Model):
 
     def encode_moments(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each (N, latent_dim)."""
-        return self.encoder(x, one_hot(labels, self.classes, x))
+        moments: tuple[Tensor, Tensor] = self.encoder(x, one_hot(labels, self.classes, x))
+        return moments
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The most likely latent of x, μ(x): (N, latent_dim)."""
@@ -156,7 +157,8 @@ class VAE(Model):
 
     def decode(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """The parameters of p(x|z): (N, *shape)."""
-        return self.decoder(z, one_hot(labels, self.classes, z))
+        params: Tensor = self.decoder(z, one_hot(labels, self.classes, z))
+        return params
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         params = at_least_fp32(self.decode(z, labels))

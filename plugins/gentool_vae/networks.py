@@ -47,7 +47,8 @@ class MLPDecoder(nn.Module):
         self.out = nn.Linear(width, math.prod(shape))
 
     def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
-        return self.out(self.body(joined(z, label))).unflatten(1, self.shape)
+        params: Tensor = self.out(self.body(joined(z, label))).unflatten(1, self.shape)
+        return params
 
 
 class ConvEncoder(nn.Module):
@@ -102,7 +103,8 @@ class ConvDecoder(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
         h = self.inp(joined(z, label)).unflatten(1, self.start)
-        return self.out(self.body(h))
+        params: Tensor = self.out(self.body(h))
+        return params
 
 
 def pyramid(shape: tuple[int, ...], width: int) -> tuple[list[tuple[int, int]], list[int]]:

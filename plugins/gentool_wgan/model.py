@@ -100,7 +100,8 @@ class WGAN(Model):
             fake = self.fake(batch, step)
 
         def f(u: Tensor) -> Tensor:
-            return self.critic(u, batch.labels)
+            values: Tensor = self.critic(u, batch.labels)
+            return values
 
         distance = wasserstein(f(real), f(fake))
         loss, scalars = -distance, {"wasserstein": distance}
@@ -124,7 +125,8 @@ class WGAN(Model):
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""
         z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
-        return self.generator(z, batch.labels)
+        u: Tensor = self.generator(z, batch.labels)
+        return u
 
     def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The same estimate on data that the critic has not seen: a gap means it overfits."""

@@ -31,7 +31,8 @@ class MLPGenerator(nn.Module):
         self.end = nn.Sequential(nn.Unflatten(1, shape), nn.Tanh() if bounded else nn.Identity())
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return self.end(self.body(joined(z, one_hot(labels, self.classes, z))))
+        u: Tensor = self.end(self.body(joined(z, one_hot(labels, self.classes, z))))
+        return u
 
 
 class MLPCritic(nn.Module):
@@ -43,7 +44,10 @@ class MLPCritic(nn.Module):
         self.body = mlp(size + classes, hidden, 1, LeakyReLU)
 
     def forward(self, u: Tensor, labels: Tensor | None) -> Tensor:
-        return self.body(joined(u.flatten(1), one_hot(labels, self.classes, u))).squeeze(1)
+        values: Tensor = self.body(joined(u.flatten(1), one_hot(labels, self.classes, u))).squeeze(
+            1
+        )
+        return values
 
 
 class ConvGenerator(nn.Module):
@@ -66,7 +70,8 @@ class ConvGenerator(nn.Module):
         )
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return self.body(self.first(joined(z, one_hot(labels, self.classes, z))))
+        u: Tensor = self.body(self.first(joined(z, one_hot(labels, self.classes, z))))
+        return u
 
 
 class ConvCritic(nn.Module):
@@ -89,7 +94,7 @@ class ConvCritic(nn.Module):
 
     def forward(self, u: Tensor, labels: Tensor | None) -> Tensor:
         h = self.body(u.contiguous(memory_format=torch.channels_last))
-        values = self.out(h)
+        values: Tensor = self.out(h)
         chosen = one_hot(labels, values.shape[1] - 1, values)
         return values[:, 0] if chosen is None else values[:, 0] + (values[:, 1:] * chosen).sum(1)
 

@@ -47,4 +47,5 @@ def gradient_penalty(
     x_hat = (epsilon * real + (1 - epsilon) * fake).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(x_hat).sum(), x_hat, create_graph=True)
     norm = torch.linalg.vector_norm(at_least_fp32(gradient).flatten(1), dim=1)
-    return (norm - 1).square().mean()
+    penalty: Tensor = (norm - 1).square().mean()
+    return penalty
