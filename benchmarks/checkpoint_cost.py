@@ -17,7 +17,7 @@ from train_speed import trainer
 
 from gentool.data import DataOptions, load
 from gentool.runs import Run
-from gentool.train.metrics import MetricsLog
+from gentool.train.log import MetricsLog
 from gentool.train.saver import Saver
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     for i in range(given.rounds + 1):
         for kind in taken:
             began = time.perf_counter()
-            for _ in range(made.feed.per_epoch):
+            for _ in range(made.loader.per_epoch):
                 made.take_step()
             if kind == "with":
                 made.save(best=True)

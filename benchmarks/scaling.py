@@ -31,9 +31,9 @@ for _ in range(5):
 began = time.perf_counter()
 for _ in range(int(sys.argv[2])):
     made.take_step()
-if world.leads:
+if world.is_main:
     print(int(sys.argv[1]) * int(sys.argv[2]) / (time.perf_counter() - began))
-world.meet()
+world.barrier()
 distributed.leave()
 """
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import gentool
-from gentool.data import points
+from gentool.data.sources import points
 
 RESULTS = Path(__file__).parent / "results" / "toy_modes.json"
 SAMPLES = 2500

@@ -102,7 +102,7 @@ def compare_vae(
     seconds: dict[str, list[float]] = {"plain": [], "gentool": []}
 
     def epoch() -> None:
-        for _ in range(ours.feed.per_epoch):
+        for _ in range(ours.loader.per_epoch):
             ours.take_step()
 
     def plain_epoch() -> None:
@@ -147,7 +147,7 @@ def compare_game(
         torch.optim.Adam(critic.parameters(), lr=2e-4, betas=(0.5, 0.999)),
         torch.optim.Adam(twin.generator.parameters(), lr=2e-4, betas=(0.5, 0.999)),
     )
-    steps = min(ROUNDS[name], ours.feed.per_epoch)
+    steps = min(ROUNDS[name], ours.loader.per_epoch)
     batches = loader(dataset.train, BATCH[name])
     play = critic_epoch if hasattr(twin, "critic") else game_epoch
     seconds: dict[str, list[float]] = {"plain": [], "gentool": []}

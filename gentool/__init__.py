@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from gentool.version import __version__
 
 if TYPE_CHECKING:
-    from gentool.loading import Loaded, load
+    from gentool.loading import LoadedModel, load
 
-__all__ = ["Loaded", "__version__", "load"]
+__all__ = ["LoadedModel", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "Loaded"):
+    if name in ("load", "LoadedModel"):
         from gentool import loading
 
         return getattr(loading, name)

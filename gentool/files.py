@@ -70,7 +70,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def explained(what: str, path: Path) -> Iterator[None]:
+def user_errors(what: str, path: Path) -> Iterator[None]:
     """Turn an operating system's refusal to write `path` into a sentence for the user."""
     try:
         yield

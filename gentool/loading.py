@@ -17,7 +17,7 @@ from gentool.spec import ModelSpec
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A trained model, ready to sample, in eval mode.
 
     Attributes:
@@ -51,7 +51,7 @@ class Loaded:
         return draw_samples(self.model, n, self.device, seed=seed, labels=labels, z=z, draw=draw)
 
 
-def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> Loaded:
+def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> LoadedModel:
     """Load a trained model from a run directory or a ``model.safetensors``.
 
     Args:
@@ -79,7 +79,7 @@ def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> 
     tensors = weights.read_tensors(file)
     check_tensors(tensors, expected, file)
     model = materialise(spec, config, header, expected, tensors)
-    return Loaded(model.to(device).eval(), header, spec, config)
+    return LoadedModel(model.to(device).eval(), header, spec, config)
 
 
 def is_file(path: str | Path) -> bool:

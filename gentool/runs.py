@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gentool.errors import UserError, nearest, printable
-from gentool.files import explained, write_text
+from gentool.files import user_errors, write_text
 
 ROOT = Path("runs")
 LATEST = ROOT / ".latest"
@@ -113,7 +113,7 @@ def create(out: Path | None, model: str, data: str) -> Run:
         for number in itertools.count(1):
             path = ROOT / f"{stem}-{number:03d}"
             try:
-                with explained("the run", path):
+                with user_errors("the run", path):
                     path.mkdir(parents=True)
                 break
             except UserError as error:
@@ -126,7 +126,7 @@ def create(out: Path | None, model: str, data: str) -> Run:
                 f"{printable(str(path))} already exists and is not empty; choose another --out, "
                 "or continue that run with `gentool resume`"
             )
-        with explained("the run", path):
+        with user_errors("the run", path):
             path.mkdir(parents=True, exist_ok=True)
             (path / "samples").mkdir(exist_ok=True)
     # The pointer is a convenience: where it cannot be written, training goes on.

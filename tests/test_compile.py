@@ -253,7 +253,7 @@ def test_an_update_that_is_recorded_runs_the_compiled_objective(
     mine, theirs = made.players[0], plain.players[0]
     mine.captured = CapturedUpdate(mine._update_on_device, recorder)
     for i in range(10):
-        draw = plain.feed.at(i % 4)  # full batches
+        draw = plain.loader.at(i % 4)  # full batches
         mine.update(draw)
         theirs.update(draw)
     assert recorder.captures == 1 and recorder.replays == 10 - WARM_UP

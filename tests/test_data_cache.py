@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gentool.data import DataOptions, cache, images, load, pool
+from gentool.data import DataOptions, cache, load
+from gentool.data.decoding import pool
+from gentool.data.sources import images
 from gentool.errors import UserError
 
 
@@ -159,13 +161,13 @@ def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path, monkey
 
 
 def test_a_cache_that_vanishes_is_one_sentence(folder, home, monkeypatch):
-    whole = pool.Crew.decode
+    whole = pool.DecodePool.decode
 
     def vanish(*arguments):
         shutil.rmtree(home)
         return whole(*arguments)
 
-    monkeypatch.setattr(pool.Crew, "decode", vanish)
+    monkeypatch.setattr(pool.DecodePool, "decode", vanish)
     with pytest.raises(UserError, match="cannot be kept"):
         load(DataOptions(data=str(folder)))
 
@@ -184,7 +186,7 @@ def test_an_interrupted_decode_leaves_nothing(folder, home, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pool.Crew, "decode", interrupted)
+    monkeypatch.setattr(pool.DecodePool, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load(DataOptions(data=str(folder)))
     assert entries(home) == []

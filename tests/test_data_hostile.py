@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gentool.data import DataOptions, decode, load
-from gentool.data.decode import BadImageError, Target
-from gentool.data.zipdir import ZipDirectory
+from gentool.data import DataOptions, load
+from gentool.data.decoding import decode
+from gentool.data.decoding.decode import BadImageError, Target
+from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.errors import UserError
 
 RNG = np.random.default_rng(5)

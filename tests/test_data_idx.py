@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gentool.data import DataOptions, load
-from gentool.data.idx import read
+from gentool.data.sources.idx import read
 from gentool.errors import UserError
 
 MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"

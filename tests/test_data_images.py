@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gentool.data import DataOptions, decode, load, pool
-from gentool.data.decode import BadImageError, Target
-from gentool.data.images import MixedSizesError
-from gentool.data.layout import lay_out
+from gentool.data import DataOptions, load
+from gentool.data.decoding import decode, pool
+from gentool.data.decoding.decode import BadImageError, Target
+from gentool.data.decoding.layout import lay_out
+from gentool.data.sources.images import MixedSizesError
 from gentool.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Image size")
@@ -289,7 +290,7 @@ def test_a_decoder_that_crashes_costs_one_image(tmp_path, monkeypatch):
         f"#!{sys.executable}\n"
         "import os, sys\n"
         "sys.path[:0] = os.environ['PYTHONPATH'].split(os.pathsep)\n"
-        "from gentool.data import worker\n"
+        "from gentool.data.decoding import worker\n"
         "decode = worker.decode\n"
         "dies = lambda data: data.endswith(b'DEADLY') and os._exit(139)\n"
         "worker.decode = lambda data, target: dies(data) or decode(data, target)\n"

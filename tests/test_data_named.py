@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gentool.data import DataOptions, fetch, load, named
-from gentool.data.fetch import Download
+from gentool.data import DataOptions, load
+from gentool.data.sources import fetch, named
+from gentool.data.sources.fetch import Download
 from gentool.errors import UserError
 
 RNG = np.random.default_rng(2)

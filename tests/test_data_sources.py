@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from gentool.data import DataOptions, SourceInfo, load, registry, sources
-from gentool.data.glyphs import draw
+from gentool.data import DataOptions, SourceInfo, load, registry
 from gentool.data.loading import short_name
 from gentool.data.order import fixed_order, held_out
-from gentool.data.points import modes, sample
+from gentool.data.registry import sources
+from gentool.data.sources.glyphs import draw
+from gentool.data.sources.points import modes, sample
 from gentool.errors import UserError
 
 
@@ -30,7 +31,7 @@ def refused(**options) -> str:
 
 def test_listing_and_help_import_neither_numpy_nor_torch():
     code = (
-        "import sys, gentool.data, gentool.cli.data; gentool.data.sources();"
+        "import sys, gentool.data.registry, gentool.cli.data; gentool.data.registry.sources();"
         "sys.exit(bool({'numpy', 'torch', 'PIL'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -164,7 +164,7 @@ def test_one_discriminator_step_to_one_of_the_generator(tmp_path: Path) -> None:
     for _ in range(2):
         game.take_step()
     assert [state.count for state in game.players] == [2, 2]
-    assert game.feed.per_epoch == 2  # 40 examples in batches of 16: the ragged one is left out
+    assert game.loader.per_epoch == 2  # 40 examples in batches of 16: the ragged one is left out
 
 
 def test_a_saturated_discriminator_is_reported() -> None:

@@ -37,7 +37,7 @@ for _ in range(steps):
 means = made.players[0].take_means()
 state = {**made.model.state_dict(), "loss": torch.tensor(means["loss"])}
 save_tensors(folder / f"rank{world.rank}of{world.size}.safetensors", state)
-world.meet()
+world.barrier()
 distributed.leave()
 """
 

@@ -215,7 +215,7 @@ def test_a_name_that_is_taken_stays_whose_it_was(announce: Announce) -> None:
     announce("acme", "ring", SOURCES.format(name="ring", module="ring"))
     with pytest.warns(UserWarning, match="'ring' is registered already"):
         sources = registry.sources()
-    assert [s.loader for s in sources if s.name == "ring"] == ["gentool.data.points:load"]
+    assert [s.loader for s in sources if s.name == "ring"] == ["gentool.data.sources.points:load"]
 
 
 METRICS = """

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gentool.data import DataOptions, load
 from gentool.data.dataset import Dataset, Split
-from gentool.data.stacked import CLASSES, stack
+from gentool.data.sources.stacked import CLASSES, stack
 from gentool.metrics import features, memorisation, registry, ssim, swd
 
 CPU = torch.device("cpu")

@@ -21,7 +21,7 @@ from torch import Tensor
 from gentool.data import DataOptions, load
 from gentool.data.dataset import Split
 from gentool.train import batches, prefetch
-from gentool.train.batches import Draw, Feed, some_examples
+from gentool.train.batches import BatchLoader, Draw, some_examples
 from gentool.train.distributed import World
 
 CPU = torch.device("cpu")
@@ -142,7 +142,7 @@ def test_batches_are_those_without_prefetching(
     x, labels = images(47), np.arange(47, dtype=np.int64)
     world = World(CPU, *rank_of)
     plain, ahead = (
-        Feed(Split(source, labels), 8, CPU, seed=3, flip=True, world=world, layout=layout)
+        BatchLoader(Split(source, labels), 8, CPU, seed=3, flip=True, world=world, layout=layout)
         for source in (x, mapped(tmp_path, x))
     )
     assert plain._ahead is None and ahead._ahead is not None
@@ -155,7 +155,9 @@ def test_batches_are_those_without_prefetching(
 def test_any_step_may_be_asked_for(tmp_path: Path) -> None:
     """As after a resume in the middle, backwards, twice, and across epochs."""
     x = images()
-    plain, ahead = (Feed(Split(source), 8, CPU, seed=5) for source in (x, mapped(tmp_path, x)))
+    plain, ahead = (
+        BatchLoader(Split(source), 8, CPU, seed=5) for source in (x, mapped(tmp_path, x))
+    )
     for step in (11, 12, 13, 3, 3, 4, 100, 0, 1, 2, 1):
         same(plain.at(step), ahead.at(step))
 
@@ -163,10 +165,10 @@ def test_any_step_may_be_asked_for(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("slots")
 def test_an_epoch_has_no_example_twice(tmp_path: Path) -> None:
     x = mapped(tmp_path, np.arange(N, dtype=np.float32)[:, None])
-    feed = Feed(Split(x), 8, CPU, seed=1)
+    loader = BatchLoader(Split(x), 8, CPU, seed=1)
     orders = []
     for epoch in range(2):
-        seen = [feed.at(step).batch.x for step in range(epoch * 7, epoch * 7 + 7)]
+        seen = [loader.at(step).batch.x for step in range(epoch * 7, epoch * 7 + 7)]
         assert [len(part) for part in seen] == [8, 8, 8, 8, 8, 8, 2]
         orders.append(torch.cat(seen).flatten().tolist())
         assert sorted(orders[-1]) == list(range(N))
@@ -191,8 +193,8 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = images()
-    plain, feed = Feed(Split(x), 8, CPU), Feed(Split(mapped(tmp_path, x)), 8, CPU)
-    gather, bad = prefetch._gather, feed.order.rows(3)
+    plain, loader = BatchLoader(Split(x), 8, CPU), BatchLoader(Split(mapped(tmp_path, x)), 8, CPU)
+    gather, bad = prefetch._gather, loader.order.rows(3)
 
     def failing(source: np.ndarray, rows: Tensor, out: Tensor) -> None:
         if torch.equal(rows, bad):
@@ -201,29 +203,29 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_wanted(
 
     monkeypatch.setattr(prefetch, "_gather", failing)
     for step in range(3):
-        same(plain.at(step), feed.at(step))
+        same(plain.at(step), loader.at(step))
     for _ in range(2):
         with pytest.raises(OSError, match="the disk is gone"):
-            feed.at(3)
-    same(plain.at(4), feed.at(4))
+            loader.at(3)
+    same(plain.at(4), loader.at(4))
     monkeypatch.setattr(prefetch, "_gather", gather)
-    same(plain.at(3), feed.at(3))
+    same(plain.at(3), loader.at(3))
 
 
 @pytest.mark.usefixtures("everything_ahead")
 def test_the_thread_ends_with_the_feed(tmp_path: Path) -> None:
     x = images()
-    feed = Feed(Split(mapped(tmp_path, x)), 8, CPU)
+    loader = BatchLoader(Split(mapped(tmp_path, x)), 8, CPU)
     assert not threads(), "started before a batch was asked for"
-    feed.at(0)
+    loader.at(0)
     assert len(threads()) == 1
-    feed.close()
+    loader.close()
     assert not threads()
-    same(Feed(Split(x), 8, CPU).at(1), feed.at(1))  # it takes up its work again
+    same(BatchLoader(Split(x), 8, CPU).at(1), loader.at(1))  # it takes up its work again
     assert len(threads()) == 1
     gc.disable()  # by reference counts alone: a cycle would keep mapped memory for long
     try:
-        del feed
+        del loader
         assert until(lambda: not threads())
     finally:
         gc.enable()
@@ -237,8 +239,8 @@ def test_the_interpreter_ends_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
         "from gentool.train import batches\n"
         "batches.LARGE = 0\n"
         "x = np.load(sys.argv[1], mmap_mode='r')\n"
-        "feed = batches.Feed(Split(x), 8, torch.device('cpu'))\n"
-        "print(len(feed.at(0).batch.x))\n"
+        "loader = batches.BatchLoader(Split(x), 8, torch.device('cpu'))\n"
+        "print(len(loader.at(0).batch.x))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "x.npy")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -251,10 +253,10 @@ def test_only_large_mapped_files_are_gathered_ahead_on_the_cpu(
     x = images()
     file = mapped(tmp_path, x)
     monkeypatch.setattr(batches, "LARGE", x.nbytes)
-    assert Feed(Split(file), 8, CPU)._ahead is not None
-    assert Feed(Split(file[: N - 1]), 8, CPU)._ahead is None
-    assert Feed(Split(x), 8, CPU)._ahead is None, "it lies in memory"
-    assert Feed(Split(file[np.arange(N)]), 8, CPU)._ahead is None, "a copy in memory"
+    assert BatchLoader(Split(file), 8, CPU)._ahead is not None
+    assert BatchLoader(Split(file[: N - 1]), 8, CPU)._ahead is None
+    assert BatchLoader(Split(x), 8, CPU)._ahead is None, "it lies in memory"
+    assert BatchLoader(Split(file[np.arange(N)]), 8, CPU)._ahead is None, "a copy in memory"
 
 
 def test_large_batches_are_gathered_fewer_ahead() -> None:
@@ -293,9 +295,9 @@ def test_pinned_batches_reach_the_device_whole(monkeypatch: pytest.MonkeyPatch) 
     """While the device lags behind the host, and while a graph is captured."""
     device = torch.device("cuda")
     x, labels = images(2000), np.arange(2000, dtype=np.int64)
-    resident = Feed(Split(x, labels), 64, device, seed=4, flip=True)
+    resident = BatchLoader(Split(x, labels), 64, device, seed=4, flip=True)
     monkeypatch.setattr(batches, "DEVICE_SHARE", 0.0)
-    ahead = Feed(Split(x, labels), 64, device, seed=4, flip=True)
+    ahead = BatchLoader(Split(x, labels), 64, device, seed=4, flip=True)
     assert resident._ahead is None and ahead._ahead is not None
     ballast = torch.randn(4096, 4096, device=device)
     for step in range(100):

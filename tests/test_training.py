@@ -17,7 +17,7 @@ from toy import ToyConfig, trainer
 
 from gentool.data.dataset import Split
 from gentool.errors import UserError
-from gentool.train.batches import Feed
+from gentool.train.batches import BatchLoader
 from gentool.train.player import lr_factor
 from gentool.train.settings import TrainSettings
 from gentool.train.state import load_newest
@@ -58,25 +58,27 @@ def test_a_step_changes_only_the_moving_player(tmp_path: Path) -> None:
 
 def test_an_epoch_sees_every_example_once_in_an_order_of_its_own() -> None:
     split = Split(np.arange(10, dtype=np.float32)[:, None])
-    feed = Feed(split, 4, torch.device("cpu"), seed=1)
-    epochs = [torch.cat([feed.at(e * 3 + i).batch.x for i in range(3)]).flatten() for e in range(2)]
+    loader = BatchLoader(split, 4, torch.device("cpu"), seed=1)
+    epochs = [
+        torch.cat([loader.at(e * 3 + i).batch.x for i in range(3)]).flatten() for e in range(2)
+    ]
     for seen in epochs:
         assert sorted(seen.tolist()) == list(range(10))
     assert not torch.equal(*epochs)
-    again = Feed(split, 4, torch.device("cpu"), seed=1)
-    assert torch.equal(again.at(4).batch.x, feed.at(4).batch.x), (
+    again = BatchLoader(split, 4, torch.device("cpu"), seed=1)
+    assert torch.equal(again.at(4).batch.x, loader.at(4).batch.x), (
         "the order depends on what was read before"
     )
-    assert Feed(split, 4, torch.device("cpu"), drop_last=True).per_epoch == 2
+    assert BatchLoader(split, 4, torch.device("cpu"), drop_last=True).per_epoch == 2
 
 
 def test_images_become_floats_of_their_pixels_and_flips_are_fair() -> None:
     x = np.zeros((1000, 1, 1, 3), dtype=np.uint8)
     x[:, 0, 0] = (0, 51, 255)
     split = Split(x, np.zeros(1000, dtype=np.int64))
-    plain = Feed(split, 1000, torch.device("cpu")).at(0).batch
+    plain = BatchLoader(split, 1000, torch.device("cpu")).at(0).batch
     torch.testing.assert_close(plain.x[0, 0, 0], torch.tensor([0.0, 0.2, 1.0]))
-    flipped = Feed(split, 1000, torch.device("cpu"), flip=True).at(0).batch
+    flipped = BatchLoader(split, 1000, torch.device("cpu"), flip=True).at(0).batch
     assert flipped.pixels is not None
     assert torch.equal(flipped.x, flipped.pixels / 255)
     assert 0.4 < (flipped.x[:, 0, 0, 0] == 1).float().mean() < 0.6
@@ -122,7 +124,7 @@ def test_the_average_is_what_samples_and_the_raw_weights_go_on(tmp_path: Path) -
         made.take_step()
         for k, v in made.model.state_dict().items():
             expected[k] = 0.5 * expected[k] + 0.5 * v
-    from gentool.train.metrics import MetricsLog
+    from gentool.train.log import MetricsLog
 
     made.log = MetricsLog(made.run.metrics)
     made.save()

@@ -93,5 +93,5 @@ def trainer(
     header = Header("toy", "tests", "0", {}, dataset.spec, {})
     made = Trainer(model, header, SPEC, dataset, settings, run, world or World(torch.device("cpu")))
     if double:
-        made.feed.x = made.feed.x.double()
+        made.loader.x = made.loader.x.double()
     return made

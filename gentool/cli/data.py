@@ -11,8 +11,8 @@ import typer
 from gentool import options
 from gentool.cli.options import given, parameters, with_signature
 from gentool.console import loading_bar, print_json, print_table
-from gentool.data import sources
 from gentool.data.options import DataOptions
+from gentool.data.registry import sources
 from gentool.errors import UserError, printable
 
 app = typer.Typer(

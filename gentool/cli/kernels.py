@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def status(json: Json = False) -> None:
-    """Say which kernels are loaded, for which device, and if none, why and what mends it."""
+    """Say which kernels are loaded, for which device, and if none, why and how to fix it."""
     found = _status()
     if json:
         print_json(found)
@@ -35,7 +35,7 @@ def status(json: Json = False) -> None:
         )
         for device, facts in found["devices"].items()
     ]
-    print_table(("device", "kernels", "why", "what mends it"), rows)
+    print_table(("device", "kernels", "why", "fix"), rows)
     for name in ("library", "compiler", "cpu_vectors", "cuda_targets", "torch"):
         if found[name]:
             print(f"{name:<12} {found[name]}")

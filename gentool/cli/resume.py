@@ -24,8 +24,8 @@ def resume(
     from gentool import options, runs
     from gentool.cli.done import say_done
     from gentool.cli.options import given
-    from gentool.train.session import go_on
+    from gentool.train.session import resume
     from gentool.train.settings import TrainSettings
 
     values = {"epochs": epochs, "steps": steps, "max_time": max_time, "device": device}
-    say_done(go_on(runs.find(run), given(options.fields_of(TrainSettings), values)))
+    say_done(resume(runs.find(run), given(options.fields_of(TrainSettings), values)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from gentool.loading import Loaded
+    from gentool.loading import LoadedModel
 
 MOST = 1_000_000
 
@@ -91,7 +91,7 @@ def _default_out(
     return runs.find(source).path / "sampled" / name
 
 
-def _read_latents(path: Path, loaded: Loaded, n: int | None) -> Tensor:
+def _read_latents(path: Path, loaded: LoadedModel, n: int | None) -> Tensor:
     import zipfile
 
     import numpy as np
@@ -120,7 +120,7 @@ def _read_latents(path: Path, loaded: Loaded, n: int | None) -> Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _labels(loaded: Loaded, wanted: str | None, n: int) -> tuple[Tensor | None, int | None]:
+def _labels(loaded: LoadedModel, wanted: str | None, n: int) -> tuple[Tensor | None, int | None]:
     """Labels for a conditional model, and the columns of the grid."""
     import torch
 
@@ -151,11 +151,11 @@ def _write(
     x: np.ndarray, out: Path, columns: int | None, z: Any, labels: np.ndarray | None
 ) -> None:
     """Write samples as a grid, a folder of pictures, or arrays, by the name of `out`."""
-    from gentool.files import explained, written_aside
+    from gentool.files import user_errors, written_aside
     from gentool.render.grid import save_grid, to_image, to_pixels
 
     images = x.ndim == 4
-    with explained("samples", out):
+    with user_errors("samples", out):
         if out.suffix == ".npz":
             import numpy as np
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from gentool.data.dataset import BadFile, Dataset, Progress, Report, Split
 from gentool.data.options import DataOptions
-from gentool.data.registry import SourceInfo, register, sources
+from gentool.data.registry import SourceInfo, register
 
 __all__ = [
     "BadFile",
@@ -24,7 +24,6 @@ __all__ = [
     "Split",
     "load",
     "register",
-    "sources",
 ]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from gentool.data.dataset import Dataset, Progress, Split
-from gentool.data.images import MixedSizesError
 from gentool.data.loading import load
 from gentool.data.options import DataOptions
+from gentool.data.sources.images import MixedSizesError
 
 PREVIEW_SIZE = "64"
 """What images of mixed sizes are shown at, as long as --size is missing."""

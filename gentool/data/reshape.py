@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from gentool.data import cache, decode
+from gentool.data import cache
 from gentool.data.dataset import Loaded, Progress, Split
+from gentool.data.decoding import decode
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gentool.errors import UserError, nearest, printable
 
 if TYPE_CHECKING:
-    from gentool.loading import Loaded
+    from gentool.loading import LoadedModel
     from gentool.runs import Run
 
 
@@ -47,7 +47,7 @@ class Export:
         notes: sentences for the person, which the exporter may add to.
     """
 
-    loaded: Loaded
+    loaded: LoadedModel
     file: Path
     run: Run | None
     out: Path

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from gentool import weights
 from gentool.data.dataset import Dataset
-from gentool.data.stacked import CLASSES
+from gentool.data.sources.stacked import CLASSES
 from gentool.errors import UserError
 from gentool.noise import Noise
 

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from gentool import data, options, runs
-from gentool.data import points
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
+from gentool.data.sources import points
 from gentool.errors import UserError, printable
-from gentool.files import canonical_json, explained, write_json
-from gentool.loading import Loaded, load
+from gentool.files import canonical_json, user_errors, write_json
+from gentool.loading import LoadedModel, load
 from gentool.metrics.likelihood import collapse_warning
 from gentool.metrics.registry import MetricInfo
 from gentool.metrics.trial import Bench, Plan, Progress, Trial
@@ -52,7 +52,7 @@ class Subject:
     """
 
     name: str
-    loaded: Loaded
+    loaded: LoadedModel
     file: Path
     run: Run | None
 
@@ -317,6 +317,6 @@ def write_record(record: dict[str, Any], run: Run) -> Path:
     identity = {k: record[k] for k in ("model", "data", "features", "settings")}
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
     path = results_folder(run) / f"evaluate-{digest}.json"
-    with explained("the results", path):
+    with user_errors("the results", path):
         write_json(path, record)
     return path

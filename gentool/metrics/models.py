@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gentool.data import points
+from gentool.data.sources import points
 from gentool.errors import UserError
 from gentool.metrics import likelihood
 from gentool.metrics import memorisation as copies

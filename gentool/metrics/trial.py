@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError
-from gentool.loading import Loaded
+from gentool.loading import LoadedModel
 from gentool.metrics import features as spaces
 from gentool.metrics.features import Classifier, Features
 from gentool.metrics.memorisation import to_nearest
@@ -170,7 +170,7 @@ class Trial:
     """
 
     bench: Bench
-    loaded: Loaded
+    loaded: LoadedModel
     seed: int
     folder: Path | None = None
 

@@ -11,7 +11,7 @@ from string import Template
 
 from gentool import plugins
 from gentool.errors import UserError, printable
-from gentool.files import explained, write_text
+from gentool.files import user_errors, write_text
 from gentool.spec import API_VERSION
 from gentool.version import __version__
 
@@ -48,7 +48,7 @@ def write(name: str, folder: Path) -> Path:
         "version": __version__,
     }
     templates = files("gentool.scaffold") / "template"
-    with explained("the package", folder):
+    with user_errors("the package", folder):
         try:
             for template, place in PLACES.items():
                 text = (templates / template).read_text(encoding="utf-8")

@@ -5,7 +5,7 @@
     def test_the_model_conforms():
         check_model("flow", width=8)
 
-Each rule is a function of a `Subject` that raises `ConformanceError`, whose message says what to
+Each rule is a function of a `Candidate` that raises `ConformanceError`, whose message says what to
 change. The kit trains for a few steps on tiny made-up data: it tells whether a model keeps the
 contract, not whether it learns.
 """
@@ -29,9 +29,9 @@ from gentool.testing import (
     training_rules,
 )
 from gentool.testing.brief import train_briefly
-from gentool.testing.subject import ConformanceError, Skip, Subject, subjects
+from gentool.testing.subject import Candidate, ConformanceError, Skip, subjects
 
-Rule = Callable[[Subject], None]
+Rule = Callable[[Candidate], None]
 
 ONCE: dict[str, Rule] = {
     "door": spec_rules.door,
@@ -66,7 +66,7 @@ RULES: dict[str, Rule] = {
 
 
 @dataclass(frozen=True)
-class Report:
+class ConformanceReport:
     """What `check_model` did: rules kept, and rules that did not apply with the reason."""
 
     kept: list[str]
@@ -80,7 +80,7 @@ def check_model(
     data: Sequence[str] | None = None,
     skip: Mapping[str, str] | None = None,
     **options: object,
-) -> Report:
+) -> ConformanceReport:
     """Hold a model to the whole contract.
 
     Args:
@@ -109,10 +109,12 @@ def check_model(
         for subject in found:
             for name, rule in RULES.items():
                 _apply(name, rule, subject, kept, skip)
-    return Report(kept, skip)
+    return ConformanceReport(kept, skip)
 
 
-def _apply(name: str, rule: Rule, subject: Subject, kept: list[str], skip: dict[str, str]) -> None:
+def _apply(
+    name: str, rule: Rule, subject: Candidate, kept: list[str], skip: dict[str, str]
+) -> None:
     label = name if name in ONCE else f"{name} ({subject.data.kind})"
     if name in skip:
         return
@@ -129,4 +131,12 @@ def _apply(name: str, rule: Rule, subject: Subject, kept: list[str], skip: dict[
         ) from error
 
 
-__all__ = ["ONCE", "RULES", "ConformanceError", "Report", "Subject", "check_model", "train_briefly"]
+__all__ = [
+    "ONCE",
+    "RULES",
+    "Candidate",
+    "ConformanceError",
+    "ConformanceReport",
+    "check_model",
+    "train_briefly",
+]

@@ -9,7 +9,7 @@ import torch
 
 from gentool import data, options, plugins
 from gentool.data.options import DataOptions
-from gentool.loading import Loaded
+from gentool.loading import LoadedModel
 from gentool.model import Prepares
 from gentool.runs import Run
 from gentool.train.batches import some_examples
@@ -27,7 +27,7 @@ def train_briefly(
     batch_size: int = 64,
     seed: int = 0,
     **given: object,
-) -> Loaded:
+) -> LoadedModel:
     """Train an installed model on the CPU for some steps, leaving no files.
 
     Args:
@@ -60,4 +60,4 @@ def train_briefly(
         model.train()
         for _ in range(steps):
             trainer.take_step()
-    return Loaded(model.eval(), header, spec, config)
+    return LoadedModel(model.eval(), header, spec, config)

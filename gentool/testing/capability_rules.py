@@ -11,13 +11,13 @@ from gentool.model import CAPABILITIES, Encodes, Evaluates, HasLikelihood, Score
 from gentool.noise import sampling_noise
 from gentool.spec import Capability
 from gentool.testing.player_rules import check_scalars
-from gentool.testing.subject import Skip, Subject, demand, step_at
+from gentool.testing.subject import Candidate, Skip, demand, step_at
 
 METHODS = {"reconstruct": "encode", "likelihood": "log_weights", "score": "score"}
 GRID, WEIGHTS = 64, 16
 
 
-def capabilities(subject: Subject) -> None:
+def capabilities(subject: Candidate) -> None:
     """The spec's capabilities are those that the model has methods for."""
     model = subject.build()
     for name in get_args(Capability):
@@ -36,7 +36,7 @@ def capabilities(subject: Subject) -> None:
         )
 
 
-def evaluate(subject: Subject) -> None:
+def evaluate(subject: Candidate) -> None:
     """evaluate() gives finite scalars, in eval mode, without gradients, for any batch size."""
     model = subject.prepared().eval()
     if not isinstance(model, Evaluates):
@@ -47,7 +47,7 @@ def evaluate(subject: Subject) -> None:
         check_scalars(found, "evaluate()")
 
 
-def reconstruct(subject: Subject) -> None:
+def reconstruct(subject: Candidate) -> None:
     """encode() gives latents that sample() takes, the same every time."""
     model = subject.prepared().eval()
     if not isinstance(model, Encodes):
@@ -65,7 +65,7 @@ def reconstruct(subject: Subject) -> None:
     demand(x.shape == batch.x.shape, f"sample(encode(x)) is {tuple(x.shape)}")
 
 
-def likelihood(subject: Subject) -> None:
+def likelihood(subject: Candidate) -> None:
     """log_weights() is (k, N), and on the plane the density it estimates integrates to 1."""
     model = subject.prepared().eval()
     if not isinstance(model, HasLikelihood):
@@ -92,7 +92,7 @@ def likelihood(subject: Subject) -> None:
         )
 
 
-def total_mass(subject: Subject) -> float:
+def total_mass(subject: Candidate) -> float:
     """∫ p(x) dx over the plane, by a grid around samples; 1 for a true density.
 
     Importance weights are unbiased for p(x), so their sum over the grid is unbiased for the
@@ -112,7 +112,7 @@ def total_mass(subject: Subject) -> float:
     return log_p.exp().sum().item() * volume
 
 
-def score(subject: Subject) -> None:
+def score(subject: Candidate) -> None:
     """score() gives one finite number an example."""
     model = subject.prepared().eval()
     if not isinstance(model, Scores):

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from gentool.model import Objective, Player
-from gentool.testing.subject import CPU, Subject, alone, demand, step_at
+from gentool.testing.subject import CPU, Candidate, alone, demand, step_at
 from gentool.train.batches import Draw
 from gentool.train.loop import Trainer
 
 
-def players(subject: Subject) -> None:
+def players(subject: Candidate) -> None:
     """Every trainable parameter belongs to exactly one player."""
     model = subject.build()
     every = list(model.players())
@@ -53,7 +53,7 @@ def players(subject: Subject) -> None:
         )
 
 
-def objectives(subject: Subject) -> None:
+def objectives(subject: Candidate) -> None:
     """Losses are finite float32 scalars with a graph that reaches the whole player."""
     trainer = subject.trainer("objectives", steps=4)
     for state in trainer.players:
@@ -122,7 +122,7 @@ def check_scalars(scalars: object, who: str) -> None:
         demand(bool(torch.isfinite(value)), f"{who} logs {name!r} = {value.item()}")
 
 
-def steps(subject: Subject) -> None:
+def steps(subject: Candidate) -> None:
     """A player's step, with its after_step, changes its own parameters and no others."""
     trainer = subject.trainer("steps", steps=4)
     for state in trainer.players:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gentool.model import Player
-from gentool.testing.subject import BATCH, CPU, Subject, alone, demand, rows, step_at
+from gentool.testing.subject import BATCH, CPU, Candidate, alone, demand, rows, step_at
 from gentool.train.distributed import World
 from gentool.train.loop import Trainer
 
@@ -20,7 +20,7 @@ PATIENCE = 120.0
 """Seconds that one process waits for the other."""
 
 
-def shares(subject: Subject) -> None:
+def shares(subject: Candidate) -> None:
     """The mean of two half batches' gradients is the whole batch's, with the same noise by row.
 
     In eval mode, because dropout and batch statistics are each process's own.
@@ -42,7 +42,7 @@ def shares(subject: Subject) -> None:
 
 
 def _gradient(
-    trainer: Trainer, player: Player, subject: Subject, parts: list[tuple[int, int]]
+    trainer: Trainer, player: Player, subject: Candidate, parts: list[tuple[int, int]]
 ) -> Tensor:
     """The gradient of a batch of `BATCH`, computed in parts as processes would."""
     trainer.model.zero_grad(set_to_none=True)
@@ -55,7 +55,7 @@ def _gradient(
     return torch.cat([g.flatten().double() for g in grads if g is not None])
 
 
-def processes(subject: Subject) -> None:
+def processes(subject: Candidate) -> None:
     """Two processes train a round and a bit, and hold the same model after it.
 
     They are threads here, which spares starting Python and torch twice; all else is as in training
@@ -138,5 +138,5 @@ class _Together(World):
         return [p[0] for p in self.meeting.exchange(self.rank, [tensor])]
 
     @contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def main_first(self) -> Iterator[None]:
         yield

@@ -6,12 +6,12 @@ import torch
 
 from gentool import options
 from gentool.noise import sampling_noise
-from gentool.testing.subject import CLASSES, Skip, Subject, demand, first_difference
+from gentool.testing.subject import CLASSES, Candidate, Skip, demand, first_difference
 
 CLOSE = 1e-4
 
 
-def samples(subject: Subject) -> None:
+def samples(subject: Candidate) -> None:
     """prior and sample give the shapes, types and ranges of the contract."""
     model = subject.prepared().eval()
     z = model.prior(3, sampling_noise(0))
@@ -37,7 +37,7 @@ def samples(subject: Subject) -> None:
             )
 
 
-def seed(subject: Subject) -> None:
+def seed(subject: Candidate) -> None:
     """One seed gives one picture, another seed another, with and without --draw."""
     model = subject.prepared()
     for draw in (False, True):
@@ -58,7 +58,7 @@ def seed(subject: Subject) -> None:
         )
 
 
-def rows(subject: Subject) -> None:
+def rows(subject: Candidate) -> None:
     """A sample does not depend on how many are drawn with it."""
     model = subject.prepared()
     few, many = subject.samples(model, 3), subject.samples(model, 6)[:3]
@@ -77,7 +77,7 @@ def rows(subject: Subject) -> None:
     )
 
 
-def side_effects(subject: Subject) -> None:
+def side_effects(subject: Candidate) -> None:
     """Sampling changes neither the model nor torch's generator, so training goes on undisturbed."""
     model = subject.prepared()
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -93,7 +93,7 @@ def side_effects(subject: Subject) -> None:
     demand(changed is None, f"sampling in eval mode changes {changed!r}")
 
 
-def labels(subject: Subject) -> None:
+def labels(subject: Candidate) -> None:
     """A conditional model gives each row the class that was asked for, and needs labels."""
     named = {f.name for f in options.fields_of(subject.spec.config)}
     if not subject.conditional:
@@ -101,7 +101,7 @@ def labels(subject: Subject) -> None:
             raise Skip("the model is not class-conditional")
         given = {**subject.given, "conditional": True}
         config = options.build(subject.spec.config, given)
-        subject = Subject(**{**vars(subject), "config": config, "given": given})
+        subject = Candidate(**{**vars(subject), "config": config, "given": given})
         demand(
             subject.conditional,
             "with conditional=True the model's attribute `classes` is not the number of classes",

@@ -18,7 +18,7 @@ from gentool.errors import UserError
 from gentool.options import SpecError
 from gentool.plugins import check_spec_fields
 from gentool.spec import Capability
-from gentool.testing.subject import ConformanceError, Subject, demand, first_difference
+from gentool.testing.subject import Candidate, ConformanceError, demand, first_difference
 from gentool.train.settings import TrainSettings
 
 PROBE = """
@@ -31,7 +31,7 @@ sys.exit(17 if "torch" in sys.modules else 0)
 """
 
 
-def door(subject: Subject) -> None:
+def door(subject: Candidate) -> None:
     """Importing the module with the hook, and calling it, leaves torch out."""
     path = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
@@ -50,7 +50,7 @@ def door(subject: Subject) -> None:
     demand(done.returncode == 0, f"{subject.door} cannot be imported afresh: {last[0]}")
 
 
-def spec(subject: Subject) -> None:
+def spec(subject: Candidate) -> None:
     """The spec is complete: a summary, help for every option, known kinds and capabilities."""
     given = subject.spec
     try:
@@ -82,7 +82,7 @@ def spec(subject: Subject) -> None:
         raise ConformanceError(f"the spec's defaults are no valid options: {error}") from error
 
 
-def config(subject: Subject) -> None:
+def config(subject: Candidate) -> None:
     """The config survives the trip through JSON, which model files and runs make it take."""
     kind = subject.spec.config
     parameters = getattr(kind, "__dataclass_params__", None)
@@ -102,7 +102,7 @@ def config(subject: Subject) -> None:
         demand(back == made, f"the config comes back from JSON as {back} instead of {made}")
 
 
-def build(subject: Subject) -> None:
+def build(subject: Candidate) -> None:
     """The factory builds the same model twice, and also without memory for its weights."""
     try:
         model = subject.build()
@@ -126,7 +126,7 @@ def build(subject: Subject) -> None:
     _build_on_meta(subject, model)
 
 
-def _build_on_meta(subject: Subject, model: torch.nn.Module) -> None:
+def _build_on_meta(subject: Candidate, model: torch.nn.Module) -> None:
     """Loading builds a skeleton first, to hold its shapes against a file's."""
     factory = subject.spec.load_factory()
     try:

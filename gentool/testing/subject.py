@@ -45,7 +45,7 @@ def demand(kept: bool, message: str) -> None:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """One model with one config on one kind of data.
 
     Attributes:
@@ -139,7 +139,7 @@ class Subject:
         """What a model file of this subject says of itself."""
         return Header(self.name, "kit", "0", options.to_json(self.config), self.data, {})
 
-    def on(self, shape: tuple[int, ...]) -> Subject:
+    def on(self, shape: tuple[int, ...]) -> Candidate:
         """The same model on examples of another shape."""
         return replace(self, data=replace(self.data, shape=shape))
 
@@ -174,7 +174,7 @@ def subjects(
     given: Mapping[str, object],
     folder: Path,
     kinds: Sequence[str] | None = None,
-) -> list[Subject]:
+) -> list[Candidate]:
     """The model on each kind of data, by default those that its spec names."""
     if isinstance(model, str):
         plugin = plugins.find(model)
@@ -184,4 +184,4 @@ def subjects(
     config = options.build(spec.config, given)
     known = [kind for kind in kinds or spec.data if kind in SHAPES] or ["points"]
     data = [DataSpec(kind, SHAPES[kind], CLASSES) for kind in known]  # type: ignore[arg-type]
-    return [Subject(name, door, spec, config, given, one, folder) for one in data]
+    return [Candidate(name, door, spec, config, given, one, folder) for one in data]

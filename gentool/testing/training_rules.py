@@ -9,9 +9,9 @@ from gentool.model import Model
 from gentool.testing.player_rules import check_objective
 from gentool.testing.subject import (
     CPU,
+    Candidate,
     ConformanceError,
     Skip,
-    Subject,
     alone,
     demand,
     first_difference,
@@ -41,7 +41,7 @@ def _train(trainer: Trainer, steps: int) -> None:
         trainer.take_step()
 
 
-def save_and_load(subject: Subject) -> None:
+def save_and_load(subject: Candidate) -> None:
     """A trained model comes back from its file bit for bit, and samples the same."""
     trainer = subject.trainer("saved", steps=20)
     _train(trainer, _rounds(trainer))
@@ -86,7 +86,7 @@ def _forgotten(model: Model, loaded: Model) -> str | None:
     return None
 
 
-def resume(subject: Subject) -> None:
+def resume(subject: Candidate) -> None:
     """Training that stops and goes on ends with the same weights, bit for bit."""
     whole = subject.trainer("whole", steps=20)
     half = _rounds(whole) // 2
@@ -107,7 +107,7 @@ def resume(subject: Subject) -> None:
     )
 
 
-def precision(subject: Subject) -> None:
+def precision(subject: Candidate) -> None:
     """Under bfloat16 autocast losses are finite and float32; the parameters stay float32."""
     trainer = subject.trainer("precision", steps=4, precision="bf16")
     for state in trainer.players:
@@ -125,7 +125,7 @@ def precision(subject: Subject) -> None:
         demand(bool(torch.isfinite(p).all()), f"the parameter {name!r} is not finite after bf16")
 
 
-def sizes(subject: Subject) -> None:
+def sizes(subject: Candidate) -> None:
     """A batch of one, and shapes that no one planned for, work or are refused by ValueError."""
     if not subject.spec.drop_last:
         _one_step(subject, 1, "a batch of one (or say drop_last=True in the spec)")
@@ -144,7 +144,7 @@ def sizes(subject: Subject) -> None:
         raise Skip(f"the model refuses the shapes {ODD_SHAPES[subject.data.kind]}")
 
 
-def _one_step(subject: Subject, n: int, what: str) -> None:
+def _one_step(subject: Candidate, n: int, what: str) -> None:
     trainer = subject.trainer(f"size-{n}-{'x'.join(map(str, subject.data.shape))}", steps=4)
     for state in trainer.players:
         alone(trainer, state.player)

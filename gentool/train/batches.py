@@ -70,7 +70,7 @@ class Order:
         return self._order[start + share.start : start + share.stop]
 
 
-class Feed:
+class BatchLoader:
     """The batches of a split, in an order that is a function of (seed, epoch).
 
     Data that fits on a CUDA device lies there. What does not, and large mapped files elsewhere,

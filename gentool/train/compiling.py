@@ -57,14 +57,14 @@ class CompiledObjective:
             return self.player.objective(batch, step)
         if not self._began:
             self._began = True
-            tell(f"compiling {self.player.name}; its first step takes longer")
+            say_on_main(f"compiling {self.player.name}; its first step takes longer")
         mark_rows(batch)
         try:
             return self._compiled(batch, step)
         except compile_errors() as error:
             objective = self.player.objective(batch, step)  # a fault of its own is raised here
             self._compiled, self.failure = None, reason(error)
-            tell(f"warning: {self.player.name} runs uncompiled: {self.failure}")
+            say_on_main(f"warning: {self.player.name} runs uncompiled: {self.failure}")
             return objective
 
 
@@ -150,7 +150,7 @@ def reason(error: Exception) -> str:
     return text.splitlines()[0].rstrip(".") + where
 
 
-def tell(message: str) -> None:
+def say_on_main(message: str) -> None:
     """A line on stderr, from one of the processes."""
     if speaks():
         say(message)

@@ -28,7 +28,7 @@ class World:
         self.device, self.rank, self.size = device, rank, size
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
@@ -84,18 +84,18 @@ class World:
         dist.all_gather(parts, there)
         return [p.to(tensor.device) for p in parts]
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait for all at the end, so that none takes its connections from under another."""
         if self.size > 1:
             dist.barrier()
 
     @contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def main_first(self) -> Iterator[None]:
         """Let rank 0 through, then the others: one process decodes or downloads, all read."""
-        if self.size > 1 and not self.leads:
+        if self.size > 1 and not self.is_main:
             dist.barrier()
         yield
-        if self.size > 1 and self.leads:
+        if self.size > 1 and self.is_main:
             dist.barrier()
 
 

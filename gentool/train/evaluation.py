@@ -6,14 +6,14 @@ import torch
 
 from gentool.model import Evaluates, Step
 from gentool.noise import Noise
-from gentool.train.batches import Feed
+from gentool.train.batches import BatchLoader
 from gentool.train.distributed import World
 from gentool.train.player import accumulator_dtype, autocast
 from gentool.train.settings import TrainSettings
 
 
-def test_means(
-    model: Evaluates, feed: Feed, settings: TrainSettings, world: World, progress: float
+def evaluate_test(
+    model: Evaluates, loader: BatchLoader, settings: TrainSettings, world: World, progress: float
 ) -> dict[str, float]:
     """Means over a whole split, shared out over the processes, always with the same noise.
 
@@ -23,15 +23,15 @@ def test_means(
     """
     device = world.device
     # Where there are fewer examples than processes, each looks at all of them.
-    mine = world.share(feed.n) if feed.n >= world.size else slice(0, feed.n)
+    mine = world.share(loader.n) if loader.n >= world.size else slice(0, loader.n)
     done = torch.tensor(progress, device=device)
     zero = torch.zeros((), dtype=torch.int64, device=device)
     ones = torch.ones((), device=device)
     names: list[str] = []
     sums = torch.zeros((), dtype=accumulator_dtype(device), device=device)
     with torch.inference_mode(), autocast(device, settings.precision):
-        for start in range(mine.start, mine.stop, feed.batch_size):
-            batch = feed.in_order(start, min(mine.stop, start + feed.batch_size))
+        for start in range(mine.start, mine.stop, loader.batch_size):
+            batch = loader.in_order(start, min(mine.stop, start + loader.batch_size))
             noise = Noise(settings.seed, "test", zero, device, row_offset=start)
             scalars = model.evaluate(batch, Step(noise, done))
             names = list(scalars)

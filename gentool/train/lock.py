@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gentool.console import say
 from gentool.errors import UserError, printable
-from gentool.files import explained
+from gentool.files import user_errors
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def locked(run: Path) -> Iterator[None]:
     the note of who it was; it is taken over with a message.
     """
     path = run / "lock"
-    with explained("the run's lock", path):
+    with user_errors("the run's lock", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         owner = _owner(descriptor)

@@ -12,20 +12,20 @@ from torch import Tensor
 
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError, printable
-from gentool.files import explained
+from gentool.files import user_errors
 from gentool.hooks import Events
 from gentool.model import Evaluates, Model
 from gentool.runs import Run
 from gentool.spec import ModelSpec
-from gentool.train.batches import Draw, Feed
+from gentool.train.batches import BatchLoader, Draw
 from gentool.train.devices import copied, is_out_of_memory, model_layout
 from gentool.train.display import Display
 from gentool.train.distributed import World
-from gentool.train.evaluation import test_means
-from gentool.train.metrics import MetricsLog
+from gentool.train.evaluation import evaluate_test
+from gentool.train.log import MetricsLog
 from gentool.train.pictures import Pictures
 from gentool.train.player import (
-    Average,
+    EMA,
     PlayerState,
     freeze_all_but,
 )
@@ -67,7 +67,7 @@ class Trainer:
         self.device = device = world.device
         layout = model_layout(model)
         model.to(memory_format=layout)  # type: ignore[call-overload]
-        self.feed = Feed(
+        self.loader = BatchLoader(
             dataset.train,
             settings.batch_size,
             device,
@@ -77,17 +77,19 @@ class Trainer:
             world=world,
             layout=layout,
         )
-        if self.feed.batch_size < world.size:
+        if self.loader.batch_size < world.size:
             raise UserError(
-                f"a batch of {self.feed.batch_size} cannot be shared by {world.size} processes; "
+                f"a batch of {self.loader.batch_size} cannot be shared by {world.size} processes; "
                 "raise --batch-size or start fewer"
             )
         most = max(1, EVALUATION_VALUES // dataset.spec.size)
         size = max(settings.batch_size, min(EVALUATION_BATCH, most))
-        self.test = Feed(dataset.test, size, device, layout=layout) if len(dataset.test) else None
-        self.total = settings.steps or (settings.epochs or 1) * self.feed.per_epoch
+        self.test_loader = (
+            BatchLoader(dataset.test, size, device, layout=layout) if len(dataset.test) else None
+        )
+        self.total = settings.steps or (settings.epochs or 1) * self.loader.per_epoch
         self.players = self._make_players()
-        self.average = Average(model, settings.ema) if settings.ema is not None else None
+        self.average = EMA(model, settings.ema) if settings.ema is not None else None
         self.pictures = Pictures(model, dataset, run, settings.seed, device)
         self.watchdog = Watchdog(model, dataset, settings.seed, device)
         self.log: MetricsLog | None = None
@@ -101,8 +103,8 @@ class Trainer:
         first = players[0].steps
         rounds = max(1, self.total // first)
         totals = [self.total, *(rounds * p.steps for p in players[1:])]
-        an_epoch = self.feed.per_epoch / first  # rounds
-        rates = [self.feed.per_epoch, *(an_epoch * p.steps for p in players[1:])]
+        an_epoch = self.loader.per_epoch / first  # rounds
+        rates = [self.loader.per_epoch, *(an_epoch * p.steps for p in players[1:])]
         return [
             PlayerState(p, self.settings, self.world, total, rate)
             for p, total, rate in zip(players, totals, rates, strict=True)
@@ -111,7 +113,7 @@ class Trainer:
     @property
     def epoch(self) -> int:
         """Epochs begun so far, from 1; the one that just ended, at its end."""
-        return max(1, math.ceil(self.step / self.feed.per_epoch))
+        return max(1, math.ceil(self.step / self.loader.per_epoch))
 
     def fit(self) -> None:
         """Train from `self.step` to the end.
@@ -121,10 +123,10 @@ class Trainer:
             UserError: where the loss is no longer finite; the last checkpoint is kept.
         """
         s = self.settings
-        if self.world.leads:
+        if self.world.is_main:
             self.log = self.log or MetricsLog(self.run.metrics)
         display = Display(
-            self.total, self.feed.per_epoch, self.feed.batch_size, self.step, self.world.leads
+            self.total, self.loader.per_epoch, self.loader.batch_size, self.step, self.world.is_main
         )
         try:
             with StopRequest(self.settings.max_time) as stop:
@@ -138,9 +140,9 @@ class Trainer:
             if not is_out_of_memory(error):
                 raise
             raise UserError(
-                f"out of memory at a batch of {self.feed.batch_size}; try --batch-size "
-                f"{max(1, self.feed.batch_size // 2)}, or --accumulate {2 * s.accumulate} for the "
-                "same batch in parts"
+                f"out of memory at a batch of {self.loader.batch_size}; try --batch-size "
+                f"{max(1, self.loader.batch_size // 2)}, or --accumulate {2 * s.accumulate} for "
+                "the same batch in parts"
             ) from error
         finally:
             display.close()
@@ -150,7 +152,7 @@ class Trainer:
 
     def _fit(self, display: Display, stop: StopRequest) -> None:
         self.model.train()
-        wanted = self.settings.profile and self.world.leads
+        wanted = self.settings.profile and self.world.is_main
         profiler = Profile(self.run.profile if wanted else None)
         display.begin_epoch(self.step)
         while self.step < self.total:
@@ -158,10 +160,10 @@ class Trainer:
             profiler.step()
             if display.due():
                 display.step(self.step, self.players[0].running("loss"))
-            ended = self.step % self.feed.per_epoch == 0 or self.step == self.total
+            ended = self.step % self.loader.per_epoch == 0 or self.step == self.total
             if ended:
                 self._end_epoch(display)
-            elif self.step % self.feed.per_epoch % self.settings.log_every == 0:
+            elif self.step % self.loader.per_epoch % self.settings.log_every == 0:
                 self._write_row("train", self._train_means())
             if self.step < self.total and (reason := self._stop_reason(stop)) is not None:
                 self.save()
@@ -183,7 +185,7 @@ class Trainer:
 
     def take_step(self) -> None:
         """One update of the first player, and the others' turn where its round is over."""
-        draw = self.feed.at(self.step)
+        draw = self.loader.at(self.step)
         first, *others = self.players
         self._move(first, draw)
         self.step += 1
@@ -249,11 +251,11 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float] | None:
         """Means of the model's scalars over the test split; None where it has none."""
-        if self.test is None or not isinstance(self.model, Evaluates):
+        if self.test_loader is None or not isinstance(self.model, Evaluates):
             return None
         progress = min(1.0, self.step / self.total)
         self.model.eval()
-        means = test_means(self.model, self.test, self.settings, self.world, progress)
+        means = evaluate_test(self.model, self.test_loader, self.settings, self.world, progress)
         self.model.train()
         return means
 
@@ -274,10 +276,10 @@ class Trainer:
                 v.copy_(kept[k])
 
     def _draw_picture(self) -> None:
-        if not self.world.leads:
+        if not self.world.is_main:
             return
         self.model.eval()
-        with explained("the sample picture", self.run.samples):
+        with user_errors("the sample picture", self.run.samples):
             self.pictures.draw(self.step)
         self.model.train()
 
@@ -383,6 +385,6 @@ class Trainer:
             torch.set_rng_state(optim[f"rng/cpu/{rank}"])
         if self.device.type == "cuda" and f"rng/cuda/{rank}" in optim:
             torch.cuda.set_rng_state(optim[f"rng/cuda/{rank}"], self.device)
-        if self.world.leads:
+        if self.world.is_main:
             self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
             self.saver.derive(checkpoint)

@@ -178,7 +178,7 @@ class PlayerState:
         self.updates.fill_(self.count)
         self.scaler.load_state_dict(values["scaler"])
         totals = tensors["totals"].to(self.device)
-        if not self.world.leads:  # the first process carries the sums of all
+        if not self.world.is_main:  # the first process carries the sums of all
             totals = torch.zeros_like(totals)
         self.sums = totals[:-3].clone()
         self.norms.copy_(totals[-3:-1])
@@ -243,7 +243,7 @@ def freeze_all_but(states: Sequence[PlayerState], moving: PlayerState) -> None:
             p.requires_grad_(id(p) in mine)
 
 
-class Average:
+class EMA:
     """Exponential moving average of a model's weights; integer buffers are copied."""
 
     def __init__(self, model: Model, decay: float) -> None:

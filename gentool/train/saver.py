@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from gentool.errors import UserError, printable
-from gentool.files import explained
+from gentool.files import user_errors
 from gentool.runs import Run
 from gentool.train.state import Checkpoint, save
 from gentool.weights import Header, save_model
@@ -40,7 +40,7 @@ class Saver:
         Also done on resume: a process may die between a checkpoint and what follows from it.
         """
         weights = checkpoint.groups.get("average", checkpoint.groups["weights"])
-        with explained("the model", self.run.model):
+        with user_errors("the model", self.run.model):
             save_model(self.run.model, weights, self.header)
             if checkpoint.values["is_best"]:
                 save_model(self.run.best, weights, self.header)

@@ -19,7 +19,7 @@ from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
-from gentool.files import explained, sweep, write_json
+from gentool.files import sweep, user_errors, write_json
 from gentool.hooks import Events
 from gentool.model import Model, Prepares, parameter_count
 from gentool.plugins import Plugin
@@ -84,28 +84,28 @@ def start(job: Job, out: Path | None) -> Run:
     if job.settings.epochs is None and job.settings.steps is None:
         epochs = dataclasses.replace(job.settings, epochs=DEFAULT_EPOCHS)
         job = dataclasses.replace(job, settings=epochs)
-    world, dataset = set_out(job)
+    world, dataset = setup(job)
     try:
         model = prepared(build_model(job.spec, job.config, dataset.spec), dataset)
         run = Run(Path(os.devnull))  # of a process that writes nothing
-        if world.leads:
+        if world.is_main:
             run = runs.create(out, job.plugin.name, dataset.name)
-            with explained("the run's config", run.config):
+            with user_errors("the run's config", run.config):
                 write_json(run.config, job.to_json(dataset, world.device))
             say(f"training {job.plugin.name} on {dataset.name} into {run.path}")
-        with held(run, world):
+        with locked_run(run, world):
             finish(make_trainer(job, model, dataset, run, world))
-        world.meet()
+        world.barrier()
     finally:
         distributed.leave()
     return run
 
 
-def go_on(run: Run, changes: Mapping[str, Any]) -> Run:
+def resume(run: Run, changes: Mapping[str, Any]) -> Run:
     """Continue a run from its newest checkpoint; `changes` are settings that may differ."""
     saved = run.read_config()
     job = read_job(run, saved, changes)
-    world, dataset = set_out(job)
+    world, dataset = setup(job)
     try:
         if dataset.fingerprint != saved.get("fingerprint"):
             raise UserError(
@@ -113,25 +113,25 @@ def go_on(run: Run, changes: Mapping[str, Any]) -> Run:
                 "trained on; put the old data back, or start a new run"
             )
         model = prepared(build_model(job.spec, job.config, dataset.spec), dataset)
-        with held(run, world):  # before anything of the run is touched
+        with locked_run(run, world):  # before anything of the run is touched
             trainer = make_trainer(job, model, dataset, run, world)
             if has_checkpoints(run):
                 trainer.restore(load_newest(run.state))
-            if world.leads:
+            if world.is_main:
                 compare_environment(saved.get("environment"), environment(world.device))
                 say_if_finished(trainer)
                 write_json(run.config, {**saved, "settings": options.to_json(job.settings)})
             finish(trainer)
-        world.meet()
+        world.barrier()
     finally:
         distributed.leave()
     return run
 
 
 @contextmanager
-def held(run: Run, world: World) -> Iterator[None]:
+def locked_run(run: Run, world: World) -> Iterator[None]:
     """Lock the run, by the process that writes it, and clear what a killed one left."""
-    if not world.leads:
+    if not world.is_main:
         yield
         return
     with locked(run.path):
@@ -190,13 +190,13 @@ def read_job(run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> 
     )
 
 
-def set_out(job: Job) -> tuple[World, Dataset]:
+def setup(job: Job) -> tuple[World, Dataset]:
     """Set the process up and load the data, before anything is written."""
     Events(job.settings.log or ())  # an unknown logger is told of now
     world = distributed.join(pick_device(job.settings.device))
     set_up(job.settings.threads, job.settings.deterministic, job.settings.seed)
     choose_matmul(world.device)
-    with world.leader_first(), loading_bar() as progress:
+    with world.main_first(), loading_bar() as progress:
         dataset = data.load(job.data_options, progress=progress)
     check_data(job.plugin.name, job.spec, dataset.spec)
     return world, dataset
@@ -211,18 +211,18 @@ def prepared(model: Model, dataset: Dataset) -> Model:
 
 def make_trainer(job: Job, model: Model, dataset: Dataset, run: Run, world: World) -> Trainer:
     """Put everything together; other processes than the first draw other dropout masks."""
-    if not world.leads:
+    if not world.is_main:
         torch.manual_seed(job.settings.seed + world.rank)
     model, header = model.to(world.device), job.header(dataset.spec)
     trainer = Trainer(model, header, job.spec, dataset, job.settings, run, world)
-    if world.leads:
+    if world.is_main:
         trainer.events = Events(job.settings.log or ())
     return trainer
 
 
 def finish(trainer: Trainer) -> None:
     """Train to the end, and draw what is drawn at the end, be it early."""
-    if not trainer.world.leads:
+    if not trainer.world.is_main:
         trainer.fit()
         return
     run = trainer.run
@@ -247,7 +247,7 @@ def summarise(trainer: Trainer) -> None:
     from gentool.render.film import save_film
 
     run, rows = trainer.run, trainer.run.read_metrics()
-    with explained("the run's summary", run.path):
+    with user_errors("the run's summary", run.path):
         save_curves(rows, run.curves)
         if len(pictures := run.pictures()) > 2:
             save_film(pictures, run.film)

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from gentool.errors import UserError, printable
-from gentool.files import explained, fsync_directory, write_json
+from gentool.files import fsync_directory, user_errors, write_json
 from gentool.weights import read_tensors, save_tensors
 
 MANIFEST = "manifest.json"
@@ -50,7 +50,7 @@ def save(root: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
     aside = root / f".{final.name}.tmp"
     if final.exists() and _damage(final) is None:
         return final  # the same step saved again: what is there is as good
-    with explained("the checkpoint", final):
+    with user_errors("the checkpoint", final):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         for stem, tensors in checkpoint.groups.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 from gentool.errors import printable
 from gentool.exporters import Export
-from gentool.files import explained, write_json, write_text, written_aside
+from gentool.files import user_errors, write_json, write_text, written_aside
 from gentool.model import parameter_count
 from gentool.version import __version__
 
@@ -21,7 +21,7 @@ CONFIG, WEIGHTS, CARD, PICTURE = "config.json", "model.safetensors", "README.md"
 def export(job: Export) -> None:
     """Write the folder `job.out`."""
     header = job.loaded.header
-    with explained("the folder", job.out):
+    with user_errors("the folder", job.out):
         job.out.mkdir(parents=True, exist_ok=True)
         with written_aside(job.out / WEIGHTS) as aside:
             shutil.copyfile(job.file, aside)

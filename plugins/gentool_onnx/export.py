@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from gentool.errors import UserError, printable
 from gentool.exporters import Export
-from gentool.files import canonical_json, explained, written_aside
+from gentool.files import canonical_json, user_errors, written_aside
 from gentool.model import Encodes, Model
 from gentool.noise import sampling_noise
 
@@ -72,7 +72,7 @@ def _write(
     network.eval()
     arguments = _inputs(job.loaded.model, source, TRACED)
     names = [source, "labels"][: len(arguments)]
-    with explained("the ONNX file", path), written_aside(path) as aside:
+    with user_errors("the ONNX file", path), written_aside(path) as aside:
         program = _trace(network, arguments, names, target)
         program.model.metadata_props["gentool"] = header
         # Inline weights, so that the file can be moved: the format's limit is 2 GiB.

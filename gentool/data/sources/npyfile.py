@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from gentool.data.zipdir import ZipDirectory
+from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.errors import UserError, printable
 
 CHUNK_BYTES = 8 * 2**20

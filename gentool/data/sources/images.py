@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gentool.data import cache, decode, pool
+from gentool.data import cache
 from gentool.data.dataset import BadFile, Loaded, Report, Split
-from gentool.data.layout import Layout, lay_out
-from gentool.data.listing import Entry, Listing, members, walk
+from gentool.data.decoding import decode, pool
+from gentool.data.decoding.layout import Layout, lay_out
+from gentool.data.decoding.listing import Entry, Listing, members, walk
+from gentool.data.decoding.worker import DecodeJob, Item, read
+from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.data.registry import Request
-from gentool.data.worker import Item, Job, read
-from gentool.data.zipdir import ZipDirectory
 from gentool.errors import UserError, printable
 
 _LOOKED_AT = 16  # images that are decoded to guess size and colour
@@ -86,11 +87,11 @@ def _load(
     # The policy for broken files is no part of the key: changing it costs no new decode.
     loaded = cache.look_up(options, key)
     if loaded is None:
-        with pool.Crew(*about) as crew:
+        with pool.DecodePool(*about) as decoders:
             found = listing()
             if not found.entries:
                 raise _no_images(request.path, found.ignored)
-            loaded = _Decoder(request, key, found, archive, crew).run()
+            loaded = _Decoder(request, key, found, archive, decoders).run()
     _enforce(loaded.report, request)
     return loaded
 
@@ -113,7 +114,7 @@ class _Decoder:
     key: dict[str, object]
     listing: Listing
     archive: str | None
-    crew: pool.Crew
+    decoders: pool.DecodePool
 
     def __post_init__(self) -> None:
         self.shown = printable(str(self.request.path))
@@ -177,9 +178,9 @@ class _Decoder:
             for split, indices in rows.items():
                 draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
             arrays = {split: str(draft.path(split)) for split in rows}
-            job = Job(self.archive, target, arrays, cache.HEADER)
+            job = DecodeJob(self.archive, target, arrays, cache.HEADER)
             total = sum(map(len, rows.values()))
-            outcome = self.crew.decode(job, self._items(), total, self.request.progress)
+            outcome = self.decoders.decode(job, self._items(), total, self.request.progress)
             self._raise_if_stopped(outcome, target)
             return draft.commit(self._finish(draft, outcome))
 
@@ -189,7 +190,7 @@ class _Decoder:
                 entry = self.listing.entries[index]
                 yield Item(split, row, entry.where, entry.size, entry.problem)
 
-    def _raise_if_stopped(self, outcome: pool.Outcome, target: decode.Target) -> None:
+    def _raise_if_stopped(self, outcome: pool.Decoded, target: decode.Target) -> None:
         if outcome.stop is None:
             return
         if outcome.stop[0] == "colour":
@@ -203,7 +204,7 @@ class _Decoder:
             f"example --size {min(64, height, width, *target.size)}"
         )
 
-    def _finish(self, draft: cache.Draft, outcome: pool.Outcome) -> Loaded:
+    def _finish(self, draft: cache.Draft, outcome: pool.Decoded) -> Loaded:
         """Close the gaps that broken files left, and gather the report."""
         splits: dict[str, Split] = {}
         for split, indices in self.layout.rows.items():

@@ -1,7 +1,7 @@
 """The decoding of a batch of images, in this process or in one of several.
 
-``python -m gentool.data.worker`` reads one JSON object a line from stdin: first the job, then
-batches; it answers each batch with a line. Pixels go straight into the cache's mapped files.
+``python -m gentool.data.decoding.worker`` reads one JSON object a line from stdin: first the job,
+then batches; it answers each with a line. Pixels go straight into the cache's mapped files.
 The processes are plain programs, not `multiprocessing` children: nothing is pickled, the
 caller's main module is not run again, and a decoder that crashes takes only its batch along.
 """
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gentool.data.decode import (
+from gentool.data.decoding.decode import (
     MAX_FILE_BYTES,
     BadImageError,
     ColouredError,
@@ -54,7 +54,7 @@ class Item(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Job:
+class DecodeJob:
     """What all batches of a decode have in common.
 
     Attributes:
@@ -73,7 +73,7 @@ class Job:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Job:
+    def from_json(cls, text: str) -> DecodeJob:
         value = json.loads(text)
         target = value["target"]
         target["size"] = tuple(target["size"])
@@ -83,7 +83,7 @@ class Job:
 class Worker:
     """Decodes batches of one job; holds the open files."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: DecodeJob) -> None:
         self.job = job
         self.archive = os.open(job.archive, os.O_RDONLY) if job.archive else -1
         self.out = {split: _Rows(path, job) for split, path in job.arrays.items()}
@@ -136,7 +136,7 @@ class _Rows:
     By pwrite, since in a mapped file every page that is touched first costs a fault.
     """
 
-    def __init__(self, path: str, job: Job) -> None:
+    def __init__(self, path: str, job: DecodeJob) -> None:
         assert job.target.size is not None
         shape = (job.target.channels, *job.target.size)
         self._start, self._size = job.start, math.prod(shape)
@@ -202,7 +202,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; its end is our end of file
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not get among the answers
-    worker = Worker(Job.from_json(sys.stdin.readline()))
+    worker = Worker(DecodeJob.from_json(sys.stdin.readline()))
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         items = [

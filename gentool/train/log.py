@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gentool.files import explained
+from gentool.files import user_errors
 
 
 class MetricsLog:
@@ -17,7 +17,7 @@ class MetricsLog:
     def __init__(self, path: Path, offset: int = 0) -> None:
         """Open the log and drop whatever was written after `offset`."""
         self.path = path
-        with explained("the metrics", path):
+        with user_errors("the metrics", path):
             self._file = path.open("ab")
             self._file.truncate(min(offset, self._file.seek(0, os.SEEK_END)))
             self._file.seek(0, os.SEEK_END)
@@ -31,13 +31,13 @@ class MetricsLog:
         clean = {
             k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
         }
-        with explained("the metrics", self.path):
+        with user_errors("the metrics", self.path):
             self._file.write(json.dumps(clean, ensure_ascii=False).encode() + b"\n")
             self._file.flush()
 
     def sync(self) -> None:
         """Make the rows so far survive a power cut."""
-        with explained("the metrics", self.path):
+        with user_errors("the metrics", self.path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gentool.data.worker import Member
+from gentool.data.decoding.worker import Member
 from gentool.errors import UserError, printable
 
 MAX_ENTRIES = 1_000_000

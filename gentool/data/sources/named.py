@@ -15,10 +15,11 @@ from typing import IO
 
 import numpy as np
 
-from gentool.data import cache, idx
+from gentool.data import cache
 from gentool.data.dataset import Loaded, Split
-from gentool.data.fetch import Download, FetchError, fetch
 from gentool.data.registry import Request
+from gentool.data.sources import idx
+from gentool.data.sources.fetch import Download, FetchError, fetch
 from gentool.errors import UserError, printable
 
 

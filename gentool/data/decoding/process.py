@@ -1,4 +1,4 @@
-"""One worker process: a `gentool.data.worker` program and the pipe to it."""
+"""One worker process: a `gentool.data.decoding.worker` program and the pipe to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from gentool.data.worker import Job
+from gentool.data.decoding.worker import DecodeJob
 
 
 class Process:
@@ -22,7 +22,7 @@ class Process:
         # processes are the parallelism.
         with contextlib.suppress(OSError):
             self._child = subprocess.Popen(
-                [sys.executable or "python3", "-P", "-m", "gentool.data.worker"],
+                [sys.executable or "python3", "-P", "-m", "gentool.data.decoding.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -30,7 +30,7 @@ class Process:
                 env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
             )
 
-    def give(self, job: Job) -> bool:
+    def give(self, job: DecodeJob) -> bool:
         """Hand over the job; False where the process does not even start."""
         self.send(job.to_json())
         return self._line() == "ready\n"

@@ -7,9 +7,9 @@ import re
 import stat
 from typing import NamedTuple
 
-from gentool.data.decode import SUFFIXES
-from gentool.data.worker import Member
-from gentool.data.zipdir import ZipDirectory
+from gentool.data.decoding.decode import SUFFIXES
+from gentool.data.decoding.worker import Member
+from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.errors import UserError, printable
 
 MAX_FILES = 10_000_000

@@ -1,4 +1,4 @@
-"""Decoding many images on all cores; the parent's side of `gentool.data.worker`."""
+"""Decoding many images on all cores; the parent's side of `gentool.data.decoding.worker`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gentool.data.dataset import Progress
-from gentool.data.process import Process
-from gentool.data.worker import Item, Job, Worker
+from gentool.data.decoding.process import Process
+from gentool.data.decoding.worker import DecodeJob, Item, Worker
 
 SMALL, SMALL_BYTES = 1_000, 8 * 2**20
 """Up to so many images, and bytes in all, processes cost more than they save."""
@@ -24,7 +24,7 @@ _MOST_PROCESSES = 32
 
 
 @dataclass
-class Outcome:
+class Decoded:
     """What the workers found; see `Worker.decode`. `bad` maps (split, row) to the reason."""
 
     sizes: Counter[str] = field(default_factory=Counter)
@@ -41,7 +41,7 @@ class Outcome:
         self.stop = self.stop or answer["stop"]
 
 
-class Crew:
+class DecodePool:
     """The processes of one decode; a context manager, which ends them.
 
     Args:
@@ -54,14 +54,16 @@ class Crew:
         self._large = images > SMALL or size > SMALL_BYTES
         self._spare = [Process() for _ in range(_cores())] if self._large else []
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> DecodePool:
         return self
 
     def __exit__(self, *_: object) -> None:
         while self._spare:
             self._spare.pop().end()
 
-    def decode(self, job: Job, items: Iterable[Item], total: int, progress: Progress) -> Outcome:
+    def decode(
+        self, job: DecodeJob, items: Iterable[Item], total: int, progress: Progress
+    ) -> Decoded:
         """Decode all items into the job's arrays; stops early where a worker says "stop".
 
         Args:
@@ -71,7 +73,7 @@ class Crew:
         """
         batches = _Batches(items)
         answers = self._spread(job, batches, total) if self._large else _here(job, batches)
-        outcome, done = Outcome(), 0
+        outcome, done = Decoded(), 0
         with contextlib.closing(answers):
             for count, answer in answers:
                 outcome.add(answer)
@@ -81,7 +83,7 @@ class Crew:
                     break
         return outcome
 
-    def _spread(self, job: Job, batches: _Batches, total: int) -> _Answers:
+    def _spread(self, job: DecodeJob, batches: _Batches, total: int) -> _Answers:
         """The answers of all processes, as they come; each is fed by a thread of its own."""
         answers: _Queue = queue.SimpleQueue()
         over = threading.Event()
@@ -104,7 +106,9 @@ class Crew:
             for thread in threads:
                 thread.join()
 
-    def _feed(self, job: Job, batches: _Batches, answers: _Queue, over: threading.Event) -> None:
+    def _feed(
+        self, job: DecodeJob, batches: _Batches, answers: _Queue, over: threading.Event
+    ) -> None:
         process: Process | None = None
         try:
             batch = batches.take()
@@ -130,9 +134,9 @@ class Crew:
             if process is not None:
                 process.end()
 
-    def _one_by_one(self, job: Job, batch: list[Item]) -> dict[str, Any]:
+    def _one_by_one(self, job: DecodeJob, batch: list[Item]) -> dict[str, Any]:
         """Decode a batch that crashed a process, each image in its own exchange."""
-        outcome = Outcome()
+        outcome = Decoded()
         process: Process | None = None
         for item in batch:
             process = process or self._ready(job)
@@ -152,7 +156,7 @@ class Crew:
         bad = [[split, row, reason] for (split, row), reason in outcome.bad.items()]
         return {**vars(outcome), "bad": bad}
 
-    def _ready(self, job: Job) -> Process | None:
+    def _ready(self, job: DecodeJob) -> Process | None:
         """A process that has the job; None where none can be had."""
         try:
             process = self._spare.pop()
@@ -168,7 +172,7 @@ _Queue = queue.SimpleQueue[tuple[int, dict[str, Any] | BaseException]]
 _Answers = Generator[tuple[int, dict[str, Any]], None, None]
 
 
-def _here(job: Job, batches: _Batches) -> _Answers:
+def _here(job: DecodeJob, batches: _Batches) -> _Answers:
     with contextlib.closing(Worker(job)) as worker:
         while (batch := batches.take()) is not None:
             yield len(batch.items), worker.decode(batch.items)

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gentool.data import cache, decode
+from gentool.data import cache
 from gentool.data.dataset import Loaded, Progress, Report, Split
-from gentool.data.npyfile import ArrayFile, open_arrays
+from gentool.data.decoding import decode
 from gentool.data.options import DataOptions
 from gentool.data.order import fixed_order
 from gentool.data.registry import Request
+from gentool.data.sources.npyfile import ArrayFile, open_arrays
 from gentool.errors import UserError, printable
 
 MAX_LABEL = 10_000
