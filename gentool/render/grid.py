@@ -20,9 +20,8 @@ def to_pixels(x: np.ndarray) -> np.ndarray:
     Returns:
         uint8 of the same shape.
     """
-    pixels: np.ndarray = np.rint(np.clip(np.nan_to_num(x, nan=0.0), 0.0, 1.0) * 255.0).astype(
-        np.uint8
-    )
+    shades = np.clip(np.nan_to_num(x, nan=0.0), 0.0, 1.0) * 255.0
+    pixels: np.ndarray = np.rint(shades).astype(np.uint8)
     return pixels
 
 

@@ -44,9 +44,8 @@ class MLPCritic(nn.Module):
         self.body = mlp(size + classes, hidden, 1, LeakyReLU)
 
     def forward(self, u: Tensor, labels: Tensor | None) -> Tensor:
-        values: Tensor = self.body(joined(u.flatten(1), one_hot(labels, self.classes, u))).squeeze(
-            1
-        )
+        flat = joined(u.flatten(1), one_hot(labels, self.classes, u))
+        values: Tensor = self.body(flat).squeeze(1)
         return values
 
 
