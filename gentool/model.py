@@ -24,11 +24,13 @@ class Batch:
         x: float32 images (N, C, H, W) in [0, 1], or points (N, D).
         labels: int64 (N,), or None where the data has none.
         pixels: the same images as uint8 (N, C, H, W), where they have been that; None for points.
+        attributes: float32 (N, K), as `DataSpec.attributes` says; None where the data has none.
     """
 
     x: Tensor
     labels: Tensor | None = None
     pixels: Tensor | None = None
+    attributes: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,40 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """What one column of `Batch.attributes` says of an example, such as "smile" or "age".
+
+    Attributes:
+        name: what people call it; safe to print.
+        kind: "binary", the column is 0 or 1; or "continuous", it is (value − mean) / scale.
+        mean, scale: of a continuous attribute, in its own units.
+    """
+
+    name: str
+    kind: Literal["binary", "continuous"] = "binary"
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        if self.kind == "binary":
+            return {"name": self.name, "kind": self.kind}
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Attribute:
+        """The inverse of `to_json`; raises ValueError on anything else."""
+        try:
+            found = cls(**value)
+            numbers = [float(found.mean), float(found.scale)]
+            sound = isinstance(found.name, str) and found.kind in ("binary", "continuous")
+            if not (sound and all(map(math.isfinite, numbers)) and numbers[1] > 0):
+                raise ValueError
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the attribute {value!r:.80} is not one") from error
+        return found
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """The shape of one example; everything a model may know about data when it is built.
 
@@ -49,11 +83,13 @@ class DataSpec:
         kind: ``"image"`` (uint8 in the data set, float in [0, 1] in a batch) or ``"points"``.
         shape: (C, H, W) of an image, (D,) of a point.
         classes: names of the labels 0 … len-1; empty where there are none.
+        attributes: what is known of each example beside its label; empty where nothing is.
     """
 
     kind: Literal["image", "points"]
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
 
     @property
     def size(self) -> int:
@@ -61,7 +97,10 @@ class DataSpec:
         return math.prod(self.shape)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "shape": list(self.shape), "classes": list(self.classes)}
+        found = {"kind": self.kind, "shape": list(self.shape), "classes": list(self.classes)}
+        if self.attributes:  # files of data without any stay as they were, byte for byte
+            found["attributes"] = [attribute.to_json() for attribute in self.attributes]
+        return found
 
     @classmethod
     def from_json(cls, value: Any) -> DataSpec:
@@ -78,7 +117,11 @@ class DataSpec:
             raise ValueError(f"the data spec's shape {shape!r:.80} is not {rank} positive integers")
         if not (isinstance(classes, list) and all(isinstance(c, str) for c in classes)):
             raise ValueError("the data spec's classes are not a list of names")
-        return cls(value["kind"], tuple(shape), tuple(classes))
+        attributes = value.get("attributes", [])
+        if not isinstance(attributes, list):
+            raise ValueError("the data spec's attributes are not a list")
+        known = tuple(Attribute.from_json(one) for one in attributes)
+        return cls(value["kind"], tuple(shape), tuple(classes), known)
 
 
 Capability = Literal["sample", "reconstruct", "likelihood", "score"]

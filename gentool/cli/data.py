@@ -61,7 +61,7 @@ def _inspect(src: str, json: bool, out: Path | None, **values: Any) -> None:
         print_json(facts)
     else:
         for name, value in _lines(facts):
-            print(f"{name:<9}{printable(value, 400)}")
+            print(f"{name:<11}{printable(value, 400)}")
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -79,6 +79,10 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         pairs = list(zip(facts["classes"], per_class, strict=True))
         shown = ", ".join(f"{name} {count:,}" for name, count in pairs[:20])
         lines.append(("classes", f"{len(pairs)}: {shown}{', …' if len(pairs) > 20 else ''}"))
+    if facts["attributes"]:
+        known = list(facts["attributes"].items())
+        shown = ", ".join(_attribute(name, one) for name, one in known[:20])
+        lines.append(("attributes", f"{len(known)}: {shown}{', …' if len(known) > 20 else ''}"))
     v = facts["values"]
     lines.append(
         ("values", f"{v['min']:g} to {v['max']:g}, mean {v['mean']:.4g}, std {v['std']:.4g}")
@@ -101,6 +105,13 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("note", "training needs --size, for example --size 64"))
     lines.append(("picture", facts["picture"]))
     return lines
+
+
+def _attribute(name: str, facts: dict[str, Any]) -> str:
+    """The share that has a binary attribute; where a continuous one lies."""
+    if facts["kind"] == "binary":
+        return f"{name} {facts['mean']:.0%}"
+    return f"{name} {facts['mean']:.4g} ± {facts['std']:.4g}"
 
 
 _OWN = [

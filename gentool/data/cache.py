@@ -31,6 +31,7 @@ import numpy as np
 from gentool.data.dataset import Loaded, Report, Split
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
+from gentool.spec import Attribute
 
 FORMAT = 1
 """Version of the entry's layout; part of every key."""
@@ -171,7 +172,8 @@ class Draft:
     def commit(self, made: Loaded) -> Loaded:
         """Put the entry in place and return it mapped read-only.
 
-        The arrays "train" and "test" have been written through `array`; labels are written here.
+        The arrays "train" and "test" have been written through `array`; labels and attributes
+        are written here.
         """
         made = self.describe(made)
         files = []
@@ -180,6 +182,10 @@ class Draft:
             if split.labels is not None:
                 files.append(f"{name}-labels.npy")
                 np.save(self.folder / files[-1], split.labels.astype(np.int64), allow_pickle=False)
+            if split.attributes is not None:
+                files.append(f"{name}-attributes.npy")
+                values = split.attributes.astype(np.float32)
+                np.save(self.folder / files[-1], values, allow_pickle=False)
         for file in files:
             _sync(self.folder / file)
         meta = {
@@ -187,6 +193,7 @@ class Draft:
             "key": self.name,
             "files": {file: _check(self.folder / file) for file in files},
             "classes": made.classes,
+            "attributes": [attribute.to_json() for attribute in made.attributes],
             "report": made.report.to_json(),
             "content": made.content,
             "shuffled": made.shuffled,
@@ -240,17 +247,26 @@ def _mapped(folder: Path, meta: dict[str, Any]) -> Loaded:
         x = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         if (x.ndim, x.dtype) not in ((4, np.uint8), (2, np.float32)):
             raise ValueError(f"{name} is neither images nor points")
-        if f"{name}-labels.npy" not in meta["files"]:
-            return Split(x)
-        labels = np.load(folder / f"{name}-labels.npy", allow_pickle=False)
-        if labels.dtype != np.int64 or labels.shape != (len(x),):
+        labels = beside(f"{name}-labels.npy")
+        if labels is not None and (labels.dtype, labels.shape) != (np.int64, (len(x),)):
             raise ValueError(f"the labels of {name} do not fit")
-        return Split(x, labels)
+        values = beside(f"{name}-attributes.npy")
+        if values is not None and (values.dtype, values.shape) != (
+            np.float32,
+            (len(x), len(attributes)),
+        ):
+            raise ValueError(f"the attributes of {name} do not fit")
+        return Split(x, labels, values)
 
+    def beside(file: str) -> np.ndarray | None:
+        return np.load(folder / file, allow_pickle=False) if file in meta["files"] else None
+
+    attributes = tuple(Attribute.from_json(one) for one in meta.get("attributes", ()))
     test = split("test") if "test.npy" in meta["files"] else None
     report = Report.from_json(meta["report"])
     classes = tuple(str(name) for name in meta["classes"])
-    return Loaded(split("train"), test, classes, report, str(meta["content"]), meta["shuffled"])
+    train, content = split("train"), str(meta["content"])
+    return Loaded(train, test, classes, report, content, meta["shuffled"], attributes)
 
 
 def _check(path: Path) -> tuple[int, int]:
@@ -266,14 +282,19 @@ def _check(path: Path) -> tuple[int, int]:
 
 
 def content(loaded: Loaded) -> str:
-    """A hash of the arrays, labels and names of classes: equal data, equal hash."""
+    """A hash of the arrays, labels, attributes and names: equal data, equal hash."""
     found = hashlib.sha256()
     for name, split in _splits(loaded):
         found.update(f"{name} {split.x.shape} {split.x.dtype.str}".encode())
         found.update(np.ascontiguousarray(split.x).data)
         if split.labels is not None:
             found.update(split.labels.astype("<i8").tobytes())
+        if split.attributes is not None:
+            found.update(split.attributes.astype("<f4").tobytes())
     found.update("\0".join(loaded.classes).encode())
+    if loaded.attributes:
+        names = [attribute.to_json() for attribute in loaded.attributes]
+        found.update(json.dumps(names, sort_keys=True).encode())
     return found.hexdigest()
 
 

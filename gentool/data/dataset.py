@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from gentool.spec import DataSpec
+    from gentool.spec import Attribute, DataSpec
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total) now and then, e.g. ("decoding images", 512, 50000)."""
@@ -20,16 +20,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Split:
-    """Examples and their labels.
+    """Examples, their labels and their attributes.
 
     Attributes:
         x: images, uint8 (N, C, H, W), or points, float32 (N, D); C-contiguous, and possibly a
             read-only memory map.
         labels: int64 (N,), or None where the source has none.
+        attributes: float32 (N, K), a column for each of `DataSpec.attributes`; None for K = 0.
     """
 
     x: np.ndarray
     labels: np.ndarray | None = None
+    attributes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -86,6 +88,7 @@ class Loaded:
         content: a hash of the arrays, the same wherever the files lie.
         shuffled: the examples are stored in a fixed random order, so that any slice of them is
             a fair sample and a holdout needs no copy.
+        attributes: what the columns of the splits' attributes are.
     """
 
     train: Split
@@ -94,6 +97,7 @@ class Loaded:
     report: Report = field(default_factory=Report)
     content: str = ""
     shuffled: bool = False
+    attributes: tuple[Attribute, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Dataset:
         train, test: the splits; test has no rows only under ``holdout=0``.
         spec: the shape of one example and the names of the classes.
         report: what was found on the way.
-        fingerprint: 16 hex digits that change with any pixel, label or split.
+        fingerprint: 16 hex digits that change with any pixel, label, attribute or split.
     """
 
     name: str

@@ -25,9 +25,10 @@ def inspect(options: DataOptions, progress: Progress) -> tuple[Dataset, dict[str
     """Load a source, whatever is wrong with single files, and describe it.
 
     Returns:
-        the data set, and a JSON object: "data", "name", "kind", "shape", "classes", "splits"
-        ({split: {"count", "per_class"}}), "values" (min, max, mean, std), "sizes", "modes",
-        "broken" ({"count", "files"}), "ignored", "notes", "needs_size", "fingerprint".
+        the data set, and a JSON object: "data", "name", "kind", "shape", "classes", "attributes"
+        ({name: {"kind", "mean", "std"}}), "splits" ({split: {"count", "per_class"}}), "values"
+        (min, max, mean, std), "sizes", "modes", "broken" ({"count", "files"}), "ignored", "notes",
+        "needs_size", "fingerprint".
     """
     options = replace(options, on_bad_file="skip")
     needs_size = False
@@ -43,6 +44,7 @@ def inspect(options: DataOptions, progress: Progress) -> tuple[Dataset, dict[str
         "kind": data.spec.kind,
         "shape": list(data.spec.shape),
         "classes": list(data.spec.classes),
+        "attributes": _attributes(data),
         "splits": {
             name: {"count": len(split), "per_class": _per_class(split, len(data.spec.classes))}
             for name, split in (("train", data.train), ("test", data.test))
@@ -83,7 +85,8 @@ def statistics(x: np.ndarray) -> dict[str, float]:
 
 
 def save_picture(data: Dataset, path: Path) -> None:
-    """A grid of training images, a row for each class where there are few; or a scatter plot."""
+    """A grid of training images, a row for each class where there are few, or else for each
+    binary attribute; or a scatter plot."""
     if data.spec.kind == "points":
         from gentool.render.scatter import save_scatter
 
@@ -91,20 +94,38 @@ def save_picture(data: Dataset, path: Path) -> None:
         return
     from gentool.render.grid import save_grid
 
-    rows, columns = _picked(data.train, len(data.spec.classes))
+    binary = [k for k, one in enumerate(data.spec.attributes) if one.kind == "binary"]
+    rows, columns = _picked(data.train, len(data.spec.classes), binary)
     save_grid(np.asarray(data.train.x[rows]), path, columns)
 
 
-def _picked(split: Split, classes: int) -> tuple[np.ndarray, int | None]:
+def _picked(split: Split, classes: int, binary: list[int]) -> tuple[np.ndarray, int | None]:
     """The rows to show, and how many stand in a line."""
     most = _SHOWN if max(split.x.shape[2:]) <= 128 else 16
-    if split.labels is None or not 0 < classes <= _SHOWN_CLASSES:
-        return np.arange(min(most, len(split))), None
     columns = 8 if most == _SHOWN else 4
-    per_class = [np.flatnonzero(split.labels == k)[:columns] for k in range(classes)]
+    if split.labels is not None and 0 < classes <= _SHOWN_CLASSES:
+        per_class = [np.flatnonzero(split.labels == k)[:columns] for k in range(classes)]
+    elif split.attributes is not None and 0 < len(binary) <= _SHOWN_CLASSES:
+        per_class = [np.flatnonzero(split.attributes[:, k] == 1)[:columns] for k in binary]
+    else:
+        return np.arange(min(most, len(split))), None
     if any(len(rows) < columns for rows in per_class):
         return np.sort(np.concatenate(per_class))[:most], None
     return np.concatenate(per_class), columns
+
+
+def _attributes(data: Dataset) -> dict[str, dict[str, Any]]:
+    """Of each attribute over the training split, in its own units: for binary ones the mean is
+    the share that has it."""
+    if data.train.attributes is None:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for one, column in zip(data.spec.attributes, data.train.attributes.T, strict=True):
+        values = column.astype(np.float64)
+        mean, std = float(values.mean()), float(values.std())
+        facts = {"kind": one.kind, "mean": one.mean + one.scale * mean, "std": one.scale * std}
+        found[one.name] = facts
+    return found
 
 
 def _per_class(split: Split, classes: int) -> list[int] | None:

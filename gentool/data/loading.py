@@ -17,7 +17,7 @@ from gentool.data.order import fixed_order, held_out
 from gentool.data.registry import resolve, run
 from gentool.data.reshape import as_asked
 from gentool.errors import UserError, printable
-from gentool.spec import DataSpec
+from gentool.spec import Attribute, DataSpec
 
 
 def load(options: DataOptions, progress: Progress) -> Dataset:
@@ -79,6 +79,7 @@ def _splits(found: Loaded, other: Loaded | None, options: DataOptions) -> tuple[
                 f"{b.shape[1:]}, but --data {printable(options.data)} of shape {a.shape[1:]}; "
                 "give --size or --channels"
             )
+        test = _reattributed(test, other.attributes, found.attributes)
         return found.train, _relabelled(test, other.classes, found.classes)
     if found.test is not None:
         return found.train, found.test
@@ -95,9 +96,18 @@ def _relabelled(test: Split, theirs: tuple[str, ...], ours: tuple[str, ...]) -> 
     if test.labels is None or theirs == ours:
         return test
     if not set(theirs) <= set(ours):
-        return Split(test.x)
+        return replace(test, labels=None)
     number = np.array([ours.index(name) for name in theirs], np.int64)
-    return Split(test.x, number[test.labels])
+    return replace(test, labels=number[test.labels])
+
+
+def _reattributed(test: Split, theirs: tuple[Attribute, ...], ours: tuple[Attribute, ...]) -> Split:
+    """The test split with its attributes in training's order; without, where one is missing."""
+    if test.attributes is None or theirs == ours:
+        return test
+    if not set(ours) <= set(theirs) or not ours:
+        return replace(test, attributes=None)
+    return replace(test, attributes=test.attributes[:, [theirs.index(one) for one in ours]])
 
 
 def _pick(split: Split, n: int, shuffled: bool) -> Split:
@@ -107,7 +117,10 @@ def _pick(split: Split, n: int, shuffled: bool) -> Split:
 
 
 def _rows(split: Split, rows: slice | np.ndarray) -> Split:
-    return Split(split.x[rows], None if split.labels is None else split.labels[rows])
+    labels = None if split.labels is None else split.labels[rows]
+    return Split(
+        split.x[rows], labels, None if split.attributes is None else split.attributes[rows]
+    )
 
 
 def _asked_like(found: Loaded, options: DataOptions) -> DataOptions:
@@ -121,4 +134,4 @@ def _asked_like(found: Loaded, options: DataOptions) -> DataOptions:
 def _spec(found: Loaded, train: Split) -> DataSpec:
     kind = "image" if train.x.ndim == 4 else "points"
     shape = tuple(int(n) for n in train.x.shape[1:])
-    return DataSpec(kind, shape, found.classes)  # type: ignore[arg-type]
+    return DataSpec(kind, shape, found.classes, found.attributes)  # type: ignore[arg-type]

@@ -77,6 +77,13 @@ _SOURCES: list[SourceInfo] = [
         counted=True,
     ),
     SourceInfo(
+        "faces",
+        "built-in",
+        "cartoon faces, 64x64 RGB, with seven attributes, 10,000 + 1,000 test; faces:N draws N",
+        "gentool.data.sources.faces:load",
+        counted=True,
+    ),
+    SourceInfo(
         "ring",
         "built-in",
         "points: 8 Gaussians on the unit circle, sigma 0.01, 100,000 of them; ring:N draws N",

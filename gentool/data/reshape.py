@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -41,7 +43,7 @@ def as_asked(found: Loaded, options: DataOptions, progress: Progress) -> Loaded:
     with cache.Draft(options, key) as draft:
         train = _converted(draft, "train", found.train, target, progress)
         test = found.test and _converted(draft, "test", found.test, target, progress)
-        made = Loaded(train, test, found.classes, found.report, shuffled=found.shuffled)
+        made = replace(found, train=train, test=test, content="")
         return draft.commit(made)
 
 
@@ -56,4 +58,4 @@ def _converted(
         out[i] = decode.convert(Image.fromarray(picture), target)
         if i % 1024 == 0:
             progress("resizing images", i, len(split))
-    return Split(out, split.labels)
+    return replace(split, x=out)

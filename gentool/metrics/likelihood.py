@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def _fixed(model: object, batch: Batch, noise: Noise) -> Batch:
     if not isinstance(model, Presents):
         return batch
     x, _ = model.presented(batch, noise)
-    return batch if x is batch.x else Batch(x, batch.labels)
+    return batch if x is batch.x else dataclasses.replace(batch, x=x, pixels=None)
 
 
 def examples(

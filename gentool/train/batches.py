@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ class BatchLoader:
         self.device, self.seed, self.flip = device, seed, flip
         self.x = _place(as_tensor(split.x), device)
         self.labels = None if split.labels is None else as_tensor(split.labels).to(device)
+        values = split.attributes
+        self.attributes = None if values is None else as_tensor(values).to(device)
         whole = self.n // self.batch_size
         self.per_epoch = whole if drop_last else math.ceil(self.n / self.batch_size)
         self.order = Order(self.n, self.batch_size, self.per_epoch, seed, self.world)
@@ -143,12 +146,13 @@ class BatchLoader:
         x = x.to(self.device, non_blocking=True)
         if x.dim() == 4:  # as bytes, where it is cheapest
             x = x.contiguous(memory_format=self.layout)
-        labels = None
-        if self.labels is not None:
-            labels = self.labels.index_select(0, rows.to(self.labels.device))
+        labels, attributes = (
+            None if known is None else known.index_select(0, rows.to(known.device))
+            for known in (self.labels, self.attributes)
+        )
         if x.dtype == torch.uint8:
-            return Batch(torch.true_divide(x, 255), labels, x)
-        return Batch(x, labels)
+            return Batch(torch.true_divide(x, 255), labels, x, attributes)
+        return Batch(x, labels, attributes=attributes)
 
     def _flipped(self, batch: Batch, step: int, offset: int) -> Batch:
         """Mirror each image with probability ½, by a draw of its own for every step."""
@@ -159,7 +163,8 @@ class BatchLoader:
         pixels = batch.pixels
         if pixels is not None:
             pixels = torch.where(mirrored, pixels.flip(-1), pixels)
-        return Batch(torch.where(mirrored, batch.x.flip(-1), batch.x), batch.labels, pixels)
+        x = torch.where(mirrored, batch.x.flip(-1), batch.x)
+        return dataclasses.replace(batch, x=x, pixels=pixels)
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

@@ -122,7 +122,7 @@ def mark_rows(batch: Batch) -> None:
     Left to itself, torch makes a graph for the first size and another for all the others: an epoch
     would compile twice, and a resumed run might use another graph than the one it continues.
     """
-    for tensor in (batch.x, batch.labels, batch.pixels):
+    for tensor in (batch.x, batch.labels, batch.pixels, batch.attributes):
         if tensor is not None:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
 

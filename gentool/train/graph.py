@@ -92,7 +92,7 @@ def _copy(source: Batch, target: Batch) -> None:
 
 
 def _tensors(batch: Batch) -> tuple[Tensor | None, ...]:
-    return batch.x, batch.labels, batch.pixels
+    return batch.x, batch.labels, batch.pixels, batch.attributes
 
 
 def _same_shape(a: Draw, b: Draw) -> bool:

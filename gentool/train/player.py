@@ -232,6 +232,7 @@ def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
         batch.x[start:stop],
         None if batch.labels is None else batch.labels[start:stop],
         None if batch.pixels is None else batch.pixels[start:stop],
+        None if batch.attributes is None else batch.attributes[start:stop],
     )
 
 

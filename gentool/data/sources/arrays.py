@@ -2,6 +2,7 @@
 
 Images are uint8, or float in [0, 1], of shape (N, H, W), (N, H, W, C) or (N, C, H, W); points are
 float (N, D). An array is read in pieces, so its size is limited by the disk, not by memory.
+Beside them may lie `attributes`, numbers (N, K), and `attribute_names`; see `attributes.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gentool.data.decoding import decode
 from gentool.data.options import DataOptions
 from gentool.data.order import fixed_order
 from gentool.data.registry import Request
+from gentool.data.sources.attributes import read_attributes
 from gentool.data.sources.npyfile import ArrayFile, open_arrays
 from gentool.errors import UserError, printable
 
@@ -39,7 +41,7 @@ def load(request: Request) -> Loaded:
     size = options.height_width()
     key = {
         "source": "arrays",
-        "version": 1,
+        "version": 2,
         "file": cache.stamp(request.path),
         "size": size,
         "fit": options.fit if size else None,
@@ -60,11 +62,22 @@ def load(request: Request) -> Loaded:
             for name, reader in readers.items()
         }
         labels, classes = _labels(readers, shuffled)
-        splits = {name: Split(split.x, labels.get(name)) for name, split in splits.items()}
+        values, attributes = read_attributes(found, readers, shuffled)
+        splits = {
+            name: Split(split.x, labels.get(name), values.get(name))
+            for name, split in splits.items()
+        }
         first = readers["train"]
         sizes = {f"{first.stored[0]}x{first.stored[1]}": first.n} if first.images else {}
         report = Report(sizes=sizes, notes=first.notes)
-        made = Loaded(splits["train"], splits.get("test"), classes, report, shuffled=shuffled)
+        made = Loaded(
+            splits["train"],
+            splits.get("test"),
+            classes,
+            report,
+            shuffled=shuffled,
+            attributes=attributes,
+        )
         return draft.commit(made)
 
 
