@@ -97,7 +97,11 @@ class DataSpec:
         return math.prod(self.shape)
 
     def to_json(self) -> dict[str, Any]:
-        found = {"kind": self.kind, "shape": list(self.shape), "classes": list(self.classes)}
+        found: dict[str, Any] = {
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "classes": list(self.classes),
+        }
         if self.attributes:  # files of data without any stay as they were, byte for byte
             found["attributes"] = [attribute.to_json() for attribute in self.attributes]
         return found

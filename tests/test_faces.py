@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,11 +80,11 @@ def test_size_and_channels_keep_the_attributes(tmp_path: Path) -> None:
 
 
 def test_a_limit_and_a_batch_hold_the_rows_together(tmp_path: Path) -> None:
-    from gentool.train.batches import Feed
+    from gentool.train.batches import BatchLoader
     from gentool.train.player import slice_batch
 
     found = load(tmp_path, "faces:40", limit=30)
-    feed = Feed(found.train, 8, torch.device("cpu"), flip=True)
+    feed = BatchLoader(found.train, 8, torch.device("cpu"), flip=True)
     batch = feed.at(1).batch
     assert batch.attributes is not None and batch.attributes.shape == (8, 7)
     rows = feed.order.rows(1)
@@ -171,13 +171,11 @@ def test_test_data_has_its_attributes_in_trainings_order(tmp_path: Path) -> None
     assert plain.test.attributes is None
 
 
-def test_inspect_shows_shares_and_a_row_for_each(
-    cli: Callable[..., object], tmp_path: Path
-) -> None:
+def test_inspect_shows_shares_and_a_row_for_each(cli: Any, tmp_path: Path) -> None:
     result = cli("data", "inspect", "faces:200", "--json", "--out", tmp_path / "p.png")
-    facts = json.loads(result.out)  # type: ignore[attr-defined]
+    facts = json.loads(result.out)
     assert list(facts["attributes"]) == list(NAMES)
     assert 0.3 < facts["attributes"]["smile"]["mean"] < 0.7
     assert (tmp_path / "p.png").exists()
-    shown = cli("data", "inspect", "faces:200").out  # type: ignore[attr-defined]
+    shown = cli("data", "inspect", "faces:200").out
     assert "7: smile 5" in shown

@@ -61,7 +61,7 @@ def _inspect(src: str, json: bool, out: Path | None, **values: Any) -> None:
         print_json(facts)
     else:
         for name, value in _lines(facts):
-            print(f"{name:<11}{printable(value, 400)}")
+            print(f"{name:<8} {printable(value, 400)}")
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:

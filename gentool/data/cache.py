@@ -247,14 +247,11 @@ def _mapped(folder: Path, meta: dict[str, Any]) -> Loaded:
         x = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         if (x.ndim, x.dtype) not in ((4, np.uint8), (2, np.float32)):
             raise ValueError(f"{name} is neither images nor points")
-        labels = beside(f"{name}-labels.npy")
-        if labels is not None and (labels.dtype, labels.shape) != (np.int64, (len(x),)):
+        labels, values = beside(f"{name}-labels.npy"), beside(f"{name}-attributes.npy")
+        if labels is not None and (labels.dtype != np.int64 or labels.shape != (len(x),)):
             raise ValueError(f"the labels of {name} do not fit")
-        values = beside(f"{name}-attributes.npy")
-        if values is not None and (values.dtype, values.shape) != (
-            np.float32,
-            (len(x), len(attributes)),
-        ):
+        shape = (len(x), len(attributes))
+        if values is not None and (values.dtype != np.float32 or values.shape != shape):
             raise ValueError(f"the attributes of {name} do not fit")
         return Split(x, labels, values)
 

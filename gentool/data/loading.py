@@ -118,9 +118,8 @@ def _pick(split: Split, n: int, shuffled: bool) -> Split:
 
 def _rows(split: Split, rows: slice | np.ndarray) -> Split:
     labels = None if split.labels is None else split.labels[rows]
-    return Split(
-        split.x[rows], labels, None if split.attributes is None else split.attributes[rows]
-    )
+    attributes = None if split.attributes is None else split.attributes[rows]
+    return Split(split.x[rows], labels, attributes)
 
 
 def _asked_like(found: Loaded, options: DataOptions) -> DataOptions:

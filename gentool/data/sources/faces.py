@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def face_of(u: list[float]) -> Face:
     chance = dict(zip(ATTRIBUTES, u, strict=False))
     has = {name: chance[name] < share for name, share in SHARES.items()}
     has["beard"] = chance["beard"] < BEARD[has["male"]]
-    numbers = {name: 2 * x - 1 for name, x in zip(_NUMBERS, u[k + 2 :], strict=False)}
+    rest: dict[str, Any] = {name: 2 * x - 1 for name, x in zip(_NUMBERS, u[k + 2 :], strict=False)}
     c = u[k + 2 + m :]
     frame = hsv(c[6], 0.7, 0.25 + 0.2 * c[7])
     sky, far = hsv(c[8], 0.15 + 0.35 * c[5], 0.55 + 0.45 * c[7]), hsv(c[8] + 0.15 * c[9], 0.3, 0.75)
@@ -99,7 +100,7 @@ def face_of(u: list[float]) -> Face:
         **has,
         mouth_bend=u[k],
         mouth_opening=u[k + 1],
-        **numbers,
+        **rest,
         skin=along(_SKINS, c[0]),
         hair=along(_BLOND if has["blond"] else _DARK, c[1]),
         iris=along(_EYES, c[2]),

@@ -157,9 +157,8 @@ def _behind(pen: Pen, face: Face, head: _Head) -> None:
         y = np.array([-0.40, -0.2, 0.2, 0.55, 0.80, 0.80, 0.55, 0.2, -0.2, -0.40])
         pen.shape(x, y, shade(face.hair, 0.8))
     broad = 0.86 if face.male else 0.72
-    pen.shape(
-        np.array([-broad, -0.55, 0.55, broad]), np.array([1.3, 0.80, 0.80, 1.3]), face.clothes
-    )
+    x = np.array([-broad, -0.55, 0.55, broad])
+    pen.shape(x, np.array([1.3, 0.80, 0.80, 1.3]), face.clothes)
     pen.oval(-0.5, 0.98, broad - 0.45, 0.19, face.clothes)
     pen.oval(0.5, 0.98, broad - 0.45, 0.19, face.clothes)
     neck = 0.24 if face.male else 0.18
@@ -197,10 +196,8 @@ def _eyes(pen: Pen, face: Face, head: _Head) -> None:
         lid = head.eye_y - ry * np.sqrt(1 - 0.98 * _T**2)
         pen.stroke(x + rx * _T, lid, 0.022 if face.male else 0.045, (35, 25, 22))
         if not face.male:  # lashes
-            out = np.array([rx * 0.85, rx * 1.5])
-            pen.stroke(
-                x + side * out, head.eye_y + np.array([-0.4, -1.25]) * ry, 0.035, (35, 25, 22)
-            )
+            out, up = np.array([0.85, 1.5]) * rx, np.array([-0.4, -1.25]) * ry
+            pen.stroke(x + side * out, head.eye_y + up, 0.035, (35, 25, 22))
         thick = 0.075 if face.male else 0.035
         y = head.eye_y - 0.155 - 0.03 * face.brow_height - 0.03 * (1 - _T**2)
         y = y - 0.035 * face.brow_angle * side * _T
@@ -218,19 +215,12 @@ def _mouth(pen: Pen, face: Face, head: _Head) -> None:
     w = 0.17 + 0.02 * face.mouth_width + (0.04 if face.smile else 0.0)
     bend = (0.09 + 0.06 * face.mouth_bend) if face.smile else (0.01 - 0.07 * face.mouth_bend)
     x, y = head.shift + w * _T, head.mouth_y - bend * (_T**2 - 0.5)
-    lips = (
-        mixed(face.skin, (186, 84, 80), 0.8) if face.male else mixed(face.skin, (200, 30, 55), 0.85)
-    )
+    lips = mixed(face.skin, (186, 84, 80) if face.male else (200, 30, 55), 0.83)
     thick = 0.035 if face.male else 0.055
     if face.smile:  # raised cheeks
+        blush = (*mixed(face.skin, (230, 90, 90), 0.5), 150)
         for side in (-1, 1):
-            pen.oval(
-                head.shift + side * 0.29,
-                0.2,
-                0.075,
-                0.06,
-                (*mixed(face.skin, (230, 90, 90), 0.5), 150),
-            )
+            pen.oval(head.shift + side * 0.29, 0.2, 0.075, 0.06, blush)
     if face.open_mouth:
         gap = (0.11 + 0.07 * face.mouth_opening) * (1 - _T**2)
         both_x, both_y = np.concatenate([x, x[::-1]]), np.concatenate([y, (y + gap)[::-1]])
