@@ -199,6 +199,21 @@ class HasLikelihood(Protocol):
 
 
 @runtime_checkable
+class Presents(Protocol):
+    """A model that changes an example at random before it looks, as dynamic binarisation does.
+
+    −log p(x) is that of one fixed x, so the change is drawn once, before the latents are.
+    """
+
+    def presented(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
+        """What the encoder sees and what the decoder is held to, both as in `Batch.x`.
+
+        Presenting again what was presented changes nothing.
+        """
+        ...
+
+
+@runtime_checkable
 class Scores(Protocol):
     """Has an opinion on how real an example is."""
 
@@ -245,6 +260,7 @@ __all__ = [
     "OptimizerSpec",
     "Player",
     "Prepares",
+    "Presents",
     "RMSprop",
     "Scores",
     "Step",

@@ -11,7 +11,7 @@ import pytest
 from conftest import Result
 
 from gentool.metrics import features, swd, table
-from gentool.metrics.judge import summary
+from gentool.metrics.records import summary
 
 Cli = Callable[..., Result]
 
@@ -131,7 +131,7 @@ def test_a_lone_file_needs_data(cli: Cli, vae: Path) -> None:
         (("--n", "5000"), "give at most"),
         (("--seeds", "0"), "at least 1"),
         (("--neighbours", "500"), "must be less"),
-        (("--features", "inception"), "none of auto"),
+        (("--features", "inception"), "one of auto"),
         (("--data", "ring:500"), "of shape (2,)"),
         (("--data", "nowhere"), "nowhere"),
     ],

@@ -13,7 +13,7 @@ from conftest import Result
 from gentool import options, plugins
 from gentool.cli.verify import job_of
 from gentool.data.registry import sources
-from gentool.metrics import registry
+from gentool.metrics import judge, registry
 from gentool.verify import anchors, recipes
 
 Cli = Callable[..., Result]
@@ -92,6 +92,22 @@ def test_runs_are_kept_on_request(cli: Cli) -> None:
     assert not Path("runs").exists()
 
 
+def test_numbers_are_taken_on_the_device_that_was_asked_for(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = judge.evaluate
+
+    def evaluate(*args: object, **named: object) -> object:
+        asked.append(named["device"])
+        return real(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judge, "evaluate", evaluate)
+    Path("mine.toml").write_text(RECIPE.format(band="[0, 8]"))
+    assert cli("verify", "mine.toml", "--device", "cpu").code == 0
+    assert asked == ["cpu"]
+
+
 def test_what_could_not_run_is_no_pass(cli: Cli) -> None:
     text = RECIPE.format(band="[0, 8]").replace('"ring:2000"', '"no-such-data"')
     Path("mine.toml").write_text(text)
@@ -103,9 +119,10 @@ def test_what_could_not_run_is_no_pass(cli: Cli) -> None:
     ("change", "words"),
     [
         (("band = [0, 8]", "band = [8, 0]"), "is empty"),
-        (("n = 100", "m = 100"), "unknown key 'm'"),
-        (("n = 100", 'n = "100"'), "is '100', not int"),
-        (("metric =", "metrik ="), "unknown key 'metrik'"),
+        (("n = 100", "m = 100"), "unknown option 'm' in a check"),
+        (("n = 100", 'n = "100"'), "--n is '100', but it takes a whole number"),
+        (("metric =", "metrik ="), "unknown option 'metrik' in a check"),
+        (("n = 100", "n = 5"), "--n is 5, but it must be at least 10"),
         (('model = "vae"', ""), "either a model or an anchor"),
         (("hidden = [8]", "hiden = [8]"), "did you mean 'hidden'"),
         (("[[recipe.check]]", "[[recipe.check"), "is no recipe"),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gentool.errors import UserError, nearest, printable
-from gentool.options import Field, check, parse
+from gentool.options import Field, check, fields_of, parse
 
 
 def help_of(field: Field, default: Any) -> str:
@@ -63,6 +63,22 @@ def with_signature(
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def with_options(config: type, panel: str = "Options") -> Callable[..., Any]:
+    """A decorator: the ``**values`` of a verb become the options of a config dataclass.
+
+    Values arrive as `given` takes them. The verb's other parameters stay what they are.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(function, eval_str=True).parameters.values()
+        fixed = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        command = with_signature(function, [*fixed, *parameters(fields_of(config), panel, {})])
+        command.__doc__ = function.__doc__
+        return command
+
+    return decorate
 
 
 def given(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, Any]:

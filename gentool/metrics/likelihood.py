@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gentool.data.dataset import Split
 from gentool.metrics.threads import each
-from gentool.model import Batch, Encodes, Evaluates, HasLikelihood, Model, Step
+from gentool.model import Batch, Encodes, Evaluates, HasLikelihood, Model, Presents, Step
 from gentool.noise import Noise
 
 Progress = Callable[[str, int, int], None]
@@ -24,21 +24,6 @@ IMAGES, CHUNK = 20, 50
 
 GPU_FACTOR = 5
 ACTIVE = 0.01
-
-
-@runtime_checkable
-class Presents(Protocol):
-    """A model that changes an example at random before it looks, as dynamic binarisation does.
-
-    −log p(x) is that of one fixed x, so the change is drawn once, before the latents are.
-    """
-
-    def presented(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
-        """What the encoder sees and what the decoder is held to, both as in `Batch.x`.
-
-        Presenting again what was presented changes nothing.
-        """
-        ...
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def active(trial: Trial) -> dict[str, float]:
     bench = trial.bench
     with torch.no_grad():
         return likelihood.active_units(
-            trial.loaded.model, bench.dataset.test, n=trial.plan.n, device=bench.device
+            trial.loaded.model, bench.dataset.test, n=bench.n, device=bench.device
         )
 
 

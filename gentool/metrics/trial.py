@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from gentool.loading import LoadedModel
 from gentool.metrics import features as spaces
 from gentool.metrics.features import Classifier, Features
 from gentool.metrics.memorisation import to_nearest
+from gentool.metrics.plan import Plan
 from gentool.metrics.registry import MetricInfo, function_of
 from gentool.render.grid import to_pixels
 from gentool.train.batches import as_tensor
@@ -25,33 +25,6 @@ from gentool.train.batches import as_tensor
 Progress = Callable[[str, int, int], None]
 PART = 5000
 """Rows of the training split that are in memory at a time."""
-
-FeatureName = Literal["auto", "pixels", "random", "classifier"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the numbers are taken; everything here goes into the record.
-
-    Attributes:
-        n: examples on each side of a comparison.
-        k: latents an example for −log p(x).
-        nll_n: test examples for −log p(x).
-        neighbours: of the k-NN balls.
-        features: the feature space that was asked for.
-        seeds: how many times to repeat with other samples and other reals.
-        seed: the first of them.
-        draw: sample x ~ p(x|z) rather than take its mean.
-    """
-
-    n: int
-    k: int = 1000
-    nll_n: int = 1000
-    neighbours: int = 5
-    features: FeatureName = "auto"
-    seeds: int = 1
-    seed: int = 0
-    draw: bool = False
 
 
 @dataclass
@@ -76,6 +49,12 @@ class Bench:
     def home(self) -> torch.device:
         """Where examples and features lie; not every device has the float64 of the sums."""
         return self.device if self.device.type == "cuda" else torch.device("cpu")
+
+    @property
+    def n(self) -> int:
+        """Examples on each side of a comparison."""
+        assert self.plan.n is not None  # `gentool.metrics.judge.filled` has seen to it
+        return self.plan.n
 
     @property
     def images(self) -> bool:
@@ -105,10 +84,10 @@ class Bench:
     def rows(self, split: str, seed: int) -> np.ndarray:
         """Which n rows of a split a seed looks at, in ascending order."""
         size = len(self.dataset.train if split == "train" else self.dataset.test)
-        if size <= self.plan.n:
+        if size <= self.n:
             return np.arange(size)
         generator = torch.Generator().manual_seed(seed)
-        return torch.randperm(size, generator=generator)[: self.plan.n].sort().values.numpy()
+        return torch.randperm(size, generator=generator)[: self.n].sort().values.numpy()
 
     def real(self, split: str, seed: int) -> Tensor:
         """n real examples, as they are stored, on the device."""
@@ -145,7 +124,7 @@ class Bench:
         if not classes:
             return None
         if labels is None or len(self.dataset.spec.classes) != classes:
-            return torch.arange(self.plan.n) % classes
+            return torch.arange(self.n) % classes
         return as_tensor(labels[self.rows("train", seed)])
 
     def floor(self, metric: MetricInfo, trial: Trial) -> dict[str, float] | None:
@@ -184,7 +163,7 @@ class Trial:
         plan, bench = self.plan, self.bench
         labels = bench.labels(getattr(self.loaded.model, "classes", 0), self.seed)
         bench.progress("drawing samples", 0, 1)
-        x = self.loaded.sample(plan.n, seed=self.seed, labels=labels, draw=plan.draw)
+        x = self.loaded.sample(bench.n, seed=self.seed, labels=labels, draw=plan.draw)
         bench.progress("drawing samples", 1, 1)
         if bench.images:
             return torch.from_numpy(to_pixels(x.numpy())).to(bench.home)

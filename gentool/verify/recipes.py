@@ -29,7 +29,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from gentool import options
 from gentool.errors import UserError, nearest, printable
+from gentool.metrics.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Check:
         value: which of its numbers.
         expected: what is published or derived.
         band: what passes, both ends included.
-        settings: options of the evaluation: n, k, nll_n, neighbours, features, seeds, seed, draw.
+        settings: options of the evaluation that the recipe sets; `plan` has all of them.
     """
 
     value: str
@@ -49,6 +51,12 @@ class Check:
     band: tuple[float, float]
     metric: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """How the number is taken; raises UserError for what is no option, or out of bounds."""
+        plan: Plan = options.build(Plan, self.settings, "in a check")
+        return plan
 
     def holds(self, obtained: float) -> bool:
         """False for NaN too."""
@@ -69,18 +77,6 @@ class Recipe:
     minutes: float | None
     quick: bool
     checks: tuple[Check, ...]
-
-
-SETTINGS = {
-    "n": int,
-    "k": int,
-    "nll_n": int,
-    "neighbours": int,
-    "features": str,
-    "seeds": int,
-    "seed": int,
-    "draw": bool,
-}
 
 
 def folder() -> Path:
@@ -139,18 +135,14 @@ def read(path: Path) -> Recipe:
         )
     except OSError as error:
         raise UserError(f"{shown} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, UserError) as error:
         raise UserError(f"{shown} is no recipe: {printable(str(error))}") from error
 
 
 def _check(entry: dict[str, Any], trained: bool) -> Check:
     known = {f.name for f in dataclasses.fields(Check)} - {"settings"}
     settings = {k.replace("-", "_"): v for k, v in entry.items() if k not in known}
-    for name, value in settings.items():
-        if name not in SETTINGS:
-            raise ValueError(f"a check has the unknown key {name!r}{nearest(name, SETTINGS)}")
-        if type(value) is not SETTINGS[name]:
-            raise ValueError(f"a check's {name} is {value!r}, not {SETTINGS[name].__name__}")
+    options.build(Plan, settings, "in a check")
     low, high = (float(end) for end in entry["band"])
     if not low <= high:
         raise ValueError(f"a check's band [{low}, {high}] is empty")

@@ -13,8 +13,8 @@ from gentool import runs
 from gentool.data.options import DataOptions
 from gentool.errors import UserError
 from gentool.files import write_text
-from gentool.metrics import judge, registry
-from gentool.metrics.trial import Bench, Progress
+from gentool.metrics import judge
+from gentool.metrics.trial import Progress
 from gentool.runs import Run
 from gentool.train.session import Job, start
 from gentool.verify import anchors
@@ -81,7 +81,8 @@ def run(
             obtained = [_number(numbers, check) for check in recipe.checks]
         else:
             made = _trained(job, out)
-            obtained = [_measure(made, check, options.cache, progress) for check in recipe.checks]
+            device = job.settings.device
+            obtained = [_measure(made, c, options, device, progress) for c in recipe.checks]
     except UserError as error:
         obtained, problem = [None] * len(recipe.checks), str(error)
     seconds = time.monotonic() - began
@@ -97,17 +98,18 @@ def _trained(job: Job, out: Path) -> Run:
         return start(job, out)
 
 
-def _measure(made: Run, check: Check, cache: str | None, progress: Progress) -> float:
-    """One number, as ``gentool evaluate`` gives it."""
-    subject = judge.find_subject(str(made.path), "auto")
-    options, dataset, _ = judge.find_data(subject, None, cache, progress)
-    plan = judge.make_plan(dataset, **{"n": None, **check.settings})
-    source = judge.source_of(options)
-    where = subject.loaded.device, options.cache_folder()
-    bench = Bench(dataset, plan, *where, progress, source)
-    chosen = registry.choose([check.metric], judge.facts_of(subject, dataset, source))
-    record = judge.judge(subject, bench, options, chosen)
-    judge.write_record(record, made)
+def _measure(
+    made: Run, check: Check, options: DataOptions, device: str, progress: Progress
+) -> float:
+    """One number, as ``gentool evaluate`` gives it, on the device that the run was trained on."""
+    (record,) = judge.evaluate(
+        [made.path],
+        check.plan,
+        metrics=[check.metric],
+        cache=options.cache,
+        device=device,
+        progress=progress,
+    )
     return _number({name: entry["mean"] for name, entry in record["values"].items()}, check)
 
 

@@ -1,0 +1,37 @@
+"""How numbers are taken. No torch here.
+
+One description for ``gentool evaluate``, for the checks of a recipe and for Python: each reads,
+bounds and explains these options as `gentool.options` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from gentool.spec import Option
+
+MOST = 10_000
+"""Examples a side, unless --n says otherwise."""
+
+FeatureName = Literal["auto", "pixels", "random", "classifier"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the numbers are taken; everything here goes into the record."""
+
+    n: Annotated[
+        int | None,
+        Option("examples on each side of a comparison; by default up to 10000", min=10),
+    ] = None
+    seeds: Annotated[int, Option("repeat with so many seeds; gives mean ± spread", min=1)] = 1
+    seed: Annotated[int, Option("the first seed", min=0)] = 0
+    features: Annotated[
+        FeatureName,
+        Option("what images are compared by; auto: a classifier where there are labels"),
+    ] = "auto"
+    k: Annotated[int, Option("latents an example for nll", min=1)] = 1000
+    nll_n: Annotated[int, Option("test examples for nll", min=2)] = 1000
+    neighbours: Annotated[int, Option("the k of the k-NN balls of prdc", min=1)] = 5
+    draw: Annotated[bool, Option("draw x ~ p(x|z) instead of taking its mean")] = False

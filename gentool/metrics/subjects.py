@@ -1,0 +1,155 @@
+"""What is judged, and by which data: from a run or a file to a model, its data and its facts."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gentool import data, options, runs
+from gentool.data.dataset import Dataset
+from gentool.data.options import DataOptions
+from gentool.data.sources import points
+from gentool.errors import UserError, printable
+from gentool.loading import LoadedModel, load
+from gentool.metrics.trial import Progress
+from gentool.model import Encodes, Evaluates, HasLikelihood
+from gentool.runs import Run
+from gentool.spec import DataSpec
+from gentool.train.devices import pick_device
+from gentool.train.matmul import choose_matmul
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be judged.
+
+    Attributes:
+        name: of the run or file, for tables.
+        loaded: the model, in eval mode, on the device.
+        file: its model.safetensors.
+        run: where the record goes; None for a lone file.
+    """
+
+    name: str
+    loaded: LoadedModel
+    file: Path
+    run: Run | None
+
+
+def find_subject(source: str | None, device: str) -> Subject:
+    """Load a run (None: the latest) or a model file; raises UserError."""
+    file = None if source is None or not Path(source).is_file() else Path(source)
+    if file is None:
+        run: Run | None = runs.find(source)
+        assert run is not None
+        file = run.model
+    else:
+        beside = Run(file.parent)
+        run = beside if file.name == beside.model.name and beside.config.is_file() else None
+    name = file.stem if run is None else run.path.resolve().name
+    return Subject(
+        name, load(str(file) if run is None else str(run.path), _device(device)), file, run
+    )
+
+
+def _device(name: str) -> torch.device:
+    device = pick_device(name)
+    choose_matmul(device)
+    return device
+
+
+def find_data(
+    subject: Subject, source: str | None, cache: str | None, progress: Progress
+) -> tuple[DataOptions, Dataset, list[str]]:
+    """The data to judge by: what the run was trained on, unless `source` names other data.
+
+    Returns:
+        the options, the data, and sentences about what a reader should know.
+
+    Raises:
+        UserError: where there is no way to tell, or the data has another shape than the model's.
+    """
+    notes: list[str] = []
+    spec = subject.loaded.header.data
+    if source is None:
+        if subject.run is None:
+            raise UserError(
+                f"{printable(str(subject.file))} is a lone file, which does not know its data; "
+                "name the data with --data"
+            )
+        saved = subject.run.read_config()
+        where = f"in {printable(str(subject.run.config))}"
+        asked = options.build(DataOptions, saved.get("data_options", {}), where)
+        asked = dataclasses.replace(asked, cache=cache or asked.cache)
+        dataset = data.load(asked, progress=progress)
+        if dataset.fingerprint != saved.get("fingerprint"):
+            notes.append(
+                f"the data {asked.data} has changed since {subject.name} was trained on it"
+            )
+    else:
+        asked = DataOptions(data=source, cache=cache)
+        dataset = data.load(asked, progress=progress)
+        if spec.kind == "image" and dataset.spec.kind == "image" and dataset.spec != spec:
+            asked = _as_the_model_saw(asked, spec)
+            dataset = data.load(asked, progress=progress)
+    if (dataset.spec.kind, dataset.spec.shape) != (spec.kind, spec.shape):
+        raise UserError(
+            f"{printable(asked.data)} holds {dataset.spec.kind} of shape {dataset.spec.shape}, but "
+            f"{printable(subject.name)} was trained on {spec.kind} of shape {spec.shape}; "
+            "name fitting data with --data"
+        )
+    if not len(dataset.test):
+        raise UserError(
+            f"{printable(asked.data)} has no test split, and every number here needs one; "
+            "name data that has one with --data"
+        )
+    return asked, dataset, notes
+
+
+def _as_the_model_saw(asked: DataOptions, spec: DataSpec) -> DataOptions:
+    channels, height, width = spec.shape
+    kind: Any = {1: "grey", 3: "rgb"}.get(channels, "auto")
+    return dataclasses.replace(asked, size=f"{height}x{width}", channels=kind)
+
+
+def facts_of(subject: Subject, dataset: Dataset, source: str) -> frozenset[str]:
+    """Which of `gentool.metrics.registry.NEEDS` hold.
+
+    Args:
+        source: what ``--data`` said, without a count.
+    """
+    model, can = subject.loaded.model, subject.loaded.spec.capabilities
+    classes = getattr(model, "classes", 0)
+    fits = not classes or len(dataset.spec.classes) == classes
+    images = dataset.spec.kind == "image"
+    labelled = dataset.train.labels is not None and len(dataset.spec.classes) > 1
+    has_density = getattr(model, "support", "") is not None
+    found = {
+        "likelihood": isinstance(model, HasLikelihood)
+        and "likelihood" in can
+        and has_density
+        and fits,
+        "reconstruct": isinstance(model, Encodes) and "reconstruct" in can and fits,
+        "scalars": isinstance(model, Evaluates) and fits,
+        "images": images,
+        "labels": images and labelled,
+        "mixture": not images and _is_mixture(source),
+    }
+    return frozenset(name for name, holds in found.items() if holds)
+
+
+def source_of(asked: DataOptions) -> str:
+    """``--data`` without a count: "ring" of "ring:5000"."""
+    return asked.data.partition(":")[0]
+
+
+def _is_mixture(name: str) -> bool:
+    try:
+        points.modes(name)
+    except UserError:
+        return False
+    return True
