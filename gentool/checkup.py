@@ -96,7 +96,7 @@ def _clash(plugin: plugins.Plugin, group: str) -> list[str]:
 
 def probe(plugin: plugins.Plugin, group: str) -> Finding:
     """Import a plugin here and now, and ask it what it brings."""
-    import gentool.train.settings  # noqa: F401  (its import is not the plugin's time)
+    from gentool.train.settings import check_spec_options  # its import is not the plugin's time
 
     hooks: list[str] = []
     advice: list[str] = []
@@ -106,7 +106,7 @@ def probe(plugin: plugins.Plugin, group: str) -> Finding:
     try:
         module = plugins.register(plugin)
         if group == hookspecs.GROUP:
-            plugins.spec_of(plugin)
+            check_spec_options(plugins.spec_of(plugin))
         hooks, unknown = implemented(module)
         advice += [f"{n} is no hook{nearest(n, known_hooks())}" for n in unknown]
         if getattr(module, "__file__", "") is None:

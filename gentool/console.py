@@ -8,15 +8,15 @@ import os
 import stat
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gentool.errors import printable
 
-if TYPE_CHECKING:
-    from gentool.data.dataset import Progress
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total) now and then, e.g. ("decoding images", 512, 50000)."""
 
 
 class LastingStream:

@@ -22,12 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from gentool.spec import ModelSpec
+from gentool.spec import ExporterInfo, MetricInfo, ModelSpec, SourceInfo
 
 if TYPE_CHECKING:
-    from gentool.data.registry import SourceInfo
-    from gentool.exporters import ExporterInfo
-    from gentool.metrics.registry import MetricInfo
     from gentool.runs import Run
 
 GROUP = "gentool"

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from gentool.errors import UserError, nearest, printable
@@ -235,3 +237,31 @@ def to_json(config: Any) -> dict[str, Any]:
     kind: type = type(config)
     values = {f.name: getattr(config, f.name) for f in fields_of(kind)}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]:
+    """Options from a TOML file: flat keys named as the options, and optionally ``model``.
+
+    A table ``[recipe]`` may say where the setting comes from; it is not read here.
+    """
+    shown = printable(str(path))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {shown} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"--config {shown} is not TOML: {printable(str(error))}") from error
+    content.pop("recipe", None)
+    wanted = content.pop("model", model)
+    if wanted != model:
+        raise UserError(f"{shown} is for the model {printable(str(wanted))!r}, not {model!r}")
+    known = {f.name: f for f in fields} | {f.flag[2:]: f for f in fields}
+    result = {}
+    for key, value in content.items():
+        if key not in known:
+            raise UserError(
+                f"{shown} has an unknown option {printable(key)!r}{nearest(key, known)}"
+            )
+        field = known[key]
+        result[field.name] = check(field, value)
+    return result

@@ -1,17 +1,17 @@
-"""What a plugin hands over: a torch-free description of a model.
+"""What a plugin hands over: torch-free descriptions of models, data sources, metrics, exporters.
 
-A plugin package holds a small module with one hook implementation (see `hookspecs.py`) that
-returns a `ModelSpec`. Nothing here imports torch, so `gentool --help` stays instant; the model
-itself is imported only when it is trained or sampled, through `ModelSpec.factory`.
+A plugin package holds a small module whose hook implementations (see `hookspecs.py`) return or
+register these. Nothing here imports torch, so `gentool --help` stays instant; whatever computes
+is named as ``"package.module:function"`` and imported when it is used.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from gentool.errors import UserError
@@ -165,14 +165,106 @@ class ModelSpec:
 
     def load_factory(self) -> Callable[[Any, DataSpec], Any]:
         """Import the model's code (this is where torch comes in) and return its builder."""
-        module, _, attribute = self.factory.partition(":")
         try:
-            factory: Callable[[Any, DataSpec], Any] = getattr(
-                importlib.import_module(module), attribute
-            )
+            factory: Callable[[Any, DataSpec], Any] = resolve_name(self.factory)
             return factory
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise UserError(
                 f"the model's code {self.factory} cannot be imported ({error}); "
                 "reinstall the package it comes from"
             ) from error
+
+
+SourceKind = Literal["built-in", "download", "path"]
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """One line of `gentool data list`.
+
+    Attributes:
+        name: what ``--data`` takes; for kind "path" the name of the format.
+        kind: "built-in", "download" or "path".
+        help: one line.
+        loader: ``"package.module:function"``, called as function(request), returns `Loaded`.
+        accepts: for kind "path": ``"package.module:function"``, called as function(path: Path)
+            on an existing path, says whether the format is this one. The first that accepts wins.
+        counted: whether ``name:N`` asks for N training examples.
+        argument: what ``name:…`` may hold, in a word such as ``FOLDER``; empty for nothing.
+    """
+
+    name: str
+    kind: SourceKind
+    help: str
+    loader: str
+    accepts: str = ""
+    counted: bool = False
+    argument: str = ""
+
+
+Better = Literal["lower", "higher", "near"]
+
+Compares = Literal["features", "examples", "samples", "model"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number that a metric gives.
+
+    Attributes:
+        better: which way is better; "near": near `ideal`, or near the floor where that is None.
+        ideal: what a perfect model would get, where that is known.
+    """
+
+    name: str
+    better: Better
+    ideal: float | None = None
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One line of ``gentool evaluate --list``.
+
+    Attributes:
+        name: what ``--metrics`` takes.
+        help: one line.
+        function: ``"package.module:function"``; it returns a dict of floats and is called as
+            its `compares` says.
+        compares: what the function sees:
+            "features": function(real, other), float32 (n, d), in the chosen feature space;
+            "examples": function(real, other), uint8 (n, C, H, W) or float32 points (n, d);
+            "samples": function(trial, other), with `other` as for "examples";
+            "model": function(trial).
+            The first three are called once with samples for `other`, and once with real test
+            examples: that is the floor. See `gentool.metrics.trial.Trial`.
+        needs: facts that must hold, from `NEEDS`.
+        values: the numbers in the order of the table; numbers not named here are shown after.
+        arguments: fields of `gentool.metrics.trial.Plan` that the function takes as keywords.
+        default: computed without being asked for.
+    """
+
+    name: str
+    help: str
+    function: str
+    compares: Compares
+    needs: frozenset[str] = frozenset()
+    values: tuple[Value, ...] = ()
+    arguments: tuple[str, ...] = ()
+    default: bool = True
+
+
+@dataclass(frozen=True)
+class ExporterInfo:
+    """One format, as its plugin registers it.
+
+    Attributes:
+        name: what ``--format`` takes.
+        suffix: of the output's name, e.g. ``".onnx"``; empty for a folder.
+        help: one line.
+        function: ``"package.module:function"``, called as function(job: Export).
+    """
+
+    name: str
+    suffix: str
+    help: str
+    function: str

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,87 @@ def imports(path: Path, top_level_only: bool = False) -> set[str]:
 
 def under(found: set[str], package: str) -> set[str]:
     return {m for m in found if m == package or m.startswith(package + ".")}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in CORE}
+
+
+def arrows(path: Path) -> set[str]:
+    """The core's modules that a file imports: anywhere, under TYPE_CHECKING too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else node.module)
+    return (found & MODULES.keys()) - {module_name(path)}
+
+
+FLOORS = [
+    {"version", "errors", "ops", "nn"},
+    {"spec", "noise", "files", "console"},
+    {"model", "options", "weights", "runs"},
+    {"plugins", "hookspecs", "hooks", "loading", "sampling", "data", "render", "exporters"},
+    {"scaffold"},
+    {"train"},
+    {"metrics", "testing", "checkup"},
+    {"verify"},
+    {"cli", "__main__"},
+]
+"""From the ground up: who stands on a floor imports from the same one or from below."""
+
+
+def test_no_arrow_runs_up() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    rooms = {name.split(".")[1] for name in MODULES if "." in name}
+    assert rooms == floor.keys(), "a new room needs its floor here, and its line in docs"
+    up = [
+        f"{name} -> {other}"
+        for name, path in MODULES.items()
+        for other in arrows(path)
+        if "." in name and "." in other
+        if floor[name.split(".")[1]] < floor[other.split(".")[1]]
+    ]
+    assert not up
+
+
+def test_no_import_cycle() -> None:
+    try:
+        list(TopologicalSorter({m: arrows(path) for m, path in MODULES.items()}).static_order())
+    except CycleError as error:
+        raise AssertionError(f"a circle of imports: {' -> '.join(error.args[1])}") from None
+
+
+def test_what_a_plugin_hands_over_needs_nothing_else() -> None:
+    assert arrows(ROOT / "gentool" / "spec.py") <= {"gentool.errors"}
+    # The hooks of a logger are told of the run; nothing else of the toolkit is named there.
+    assert arrows(ROOT / "gentool" / "hookspecs.py") <= {"gentool.spec", "gentool.runs"}
+
+
+def test_sampling_imports_nothing_of_training(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    script = (
+        "import sys, gentool; x = gentool.load(sys.argv[1]).sample(2); assert len(x) == 2;"
+        "print([m for m in sys.modules if m.startswith('gentool.train')])"
+    )
+    quick = "train vae --data glyphs:64 --hidden 8 --latent-dim 2 --steps 1 --sample-every 0"
+    train = [sys.executable, "-m", "gentool", *shlex.split(quick), "--out", str(run)]
+    subprocess.run(train, check=True, cwd=tmp_path, capture_output=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", script, str(run)],
+        check=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert printed.stdout.strip() == "[]"
 
 
 MODEL_NAMES = re.compile(r"\b(vae|gan|dcgan|wgan)\b", re.IGNORECASE)

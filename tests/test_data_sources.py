@@ -4,17 +4,19 @@ import math
 import re
 import subprocess
 import sys
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
 
-from gentool.data import DataOptions, SourceInfo, load, registry
+from gentool.data import DataOptions, load, registry
 from gentool.data.loading import short_name
 from gentool.data.order import fixed_order, held_out
 from gentool.data.registry import sources
 from gentool.data.sources.glyphs import draw
 from gentool.data.sources.points import modes, sample
 from gentool.errors import UserError
+from gentool.spec import SourceInfo
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +49,10 @@ def test_loading_imports_no_torch():
 
 def test_every_loader_in_the_table_exists():
     for source in sources():
-        assert callable(registry.imported(source.loader))
+        assert callable(resolve_name(source.loader))
         assert (source.kind == "path") == bool(source.accepts)
         if source.accepts:
-            assert callable(registry.imported(source.accepts))
+            assert callable(resolve_name(source.accepts))
 
 
 def test_glyphs_are_digits_that_differ_and_are_centred():

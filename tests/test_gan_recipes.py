@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gentool import options, plugins
-from gentool.cli.options import read_toml
 from gentool.data.options import DataOptions
+from gentool.options import read_toml
 from gentool.train.settings import TrainSettings
 
 FOLDER = Path(__file__).resolve().parents[1] / "gentool" / "recipes"

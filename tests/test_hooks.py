@@ -180,7 +180,7 @@ def test_the_environment_restricts_and_traces(
 
 
 SOURCES = """
-from gentool.data.registry import SourceInfo
+from gentool.spec import SourceInfo
 from gentool.hookspecs import hookimpl
 
 @hookimpl
@@ -220,7 +220,7 @@ def test_a_name_that_is_taken_stays_whose_it_was(announce: Announce) -> None:
 
 METRICS = """
 from gentool.hookspecs import hookimpl
-from gentool.metrics.registry import MetricInfo
+from gentool.spec import MetricInfo
 
 @hookimpl
 def gentool_metrics(register):

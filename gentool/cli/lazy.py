@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, ClassVar
 
 import typer
@@ -19,8 +19,7 @@ class Verb:
 
     def load(self, name: str) -> Any:
         """Import the verb and make its command."""
-        module, _, attribute = self.target.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        found = resolve_name(self.target)
         if not isinstance(found, typer.Typer):
             single = typer.Typer(add_completion=False)
             single.command(name=name)(found)

@@ -9,6 +9,7 @@ import typer
 from gentool import plugins
 from gentool.console import print_json, print_table, say
 from gentool.errors import UserError
+from gentool.train.settings import trainable
 
 
 def models(
@@ -23,7 +24,7 @@ def models(
             "version": plugin.version,
         }
         try:
-            spec = plugins.spec_of(plugin)
+            spec = trainable(plugin)
             row |= {
                 "summary": spec.summary,
                 "data": list(spec.data),

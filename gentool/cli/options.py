@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gentool.errors import UserError, nearest, printable
-from gentool.options import Field, check, fields_of, parse
+from gentool.options import Field, fields_of, parse
 
 
 def help_of(field: Field, default: Any) -> str:
@@ -88,31 +85,3 @@ def given(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, Any]:
         for f in fields
         if (value := values.get(f.name)) is not None
     }
-
-
-def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]:
-    """Options from a TOML file: flat keys named as the options, and optionally ``model``.
-
-    A table ``[recipe]`` may say where the setting comes from; it is not read here.
-    """
-    shown = printable(str(path))
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {shown} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"--config {shown} is not TOML: {printable(str(error))}") from error
-    content.pop("recipe", None)
-    wanted = content.pop("model", model)
-    if wanted != model:
-        raise UserError(f"{shown} is for the model {printable(str(wanted))!r}, not {model!r}")
-    known = {f.name: f for f in fields} | {f.flag[2:]: f for f in fields}
-    result = {}
-    for key, value in content.items():
-        if key not in known:
-            raise UserError(
-                f"{shown} has an unknown option {printable(key)!r}{nearest(key, known)}"
-            )
-        field = known[key]
-        result[field.name] = check(field, value)
-    return result

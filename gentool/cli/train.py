@@ -12,9 +12,10 @@ from typer.core import TyperCommand, TyperGroup
 from gentool import options, plugins
 from gentool.cli.done import say_done
 from gentool.cli.lazy import SectionedCommand
-from gentool.cli.options import given, parameters, read_toml, with_signature
+from gentool.cli.options import given, parameters, with_signature
 from gentool.data.options import DataOptions
-from gentool.train.settings import TrainSettings
+from gentool.options import read_toml
+from gentool.train.settings import TrainSettings, trainable
 
 OWN_OPTIONS = (
     inspect.Parameter(
@@ -77,7 +78,7 @@ def _group() -> None:
 
 def model_command(plugin: plugins.Plugin) -> Any:
     """The command that trains one model, with the core's options and the plugin's own."""
-    spec = plugins.spec_of(plugin)
+    spec = trainable(plugin)
     own = options.fields_of(spec.config)
     data, core = options.fields_of(DataOptions), options.fields_of(TrainSettings)
 

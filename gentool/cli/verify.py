@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gentool import options, plugins
-from gentool.cli.options import read_toml
 from gentool.console import loading_bar, print_json, print_table, say
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
+from gentool.options import read_toml
 from gentool.train.settings import TrainSettings
 from gentool.verify import recipes
 from gentool.verify.recipes import Recipe

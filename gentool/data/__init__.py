@@ -10,7 +10,8 @@ Importing this package imports no numpy; loading does.
 
 from __future__ import annotations
 
-from gentool.data.dataset import BadFile, Dataset, Progress, Report, Split
+from gentool.console import Progress
+from gentool.data.dataset import BadFile, Dataset, Report, Split
 from gentool.data.options import DataOptions
 from gentool.data.registry import SourceInfo, register
 

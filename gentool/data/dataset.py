@@ -5,7 +5,6 @@ Light on purpose: numpy is imported for type checkers only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gentool.spec import Attribute, DataSpec
-
-Progress = Callable[[str, int, int], None]
-"""Called as progress(what, done, total) now and then, e.g. ("decoding images", 512, 50000)."""
 
 
 @dataclass(frozen=True)

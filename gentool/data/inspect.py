@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gentool.data.dataset import Dataset, Progress, Split
+from gentool.console import Progress
+from gentool.data.dataset import Dataset, Split
 from gentool.data.loading import load
 from gentool.data.options import DataOptions
 from gentool.data.sources.images import MixedSizesError

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gentool.console import Progress
 from gentool.data.cache import content
-from gentool.data.dataset import Dataset, Loaded, Progress, Split
+from gentool.data.dataset import Dataset, Loaded, Split
 from gentool.data.options import DataOptions
 from gentool.data.order import fixed_order, held_out
 from gentool.data.registry import resolve, run

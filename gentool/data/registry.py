@@ -6,43 +6,19 @@ its own with `register`.
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from pkgutil import resolve_name
 
-from gentool.data.dataset import Loaded, Progress
+from gentool.console import Progress
+from gentool.data.dataset import Loaded
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, nearest, printable
 from gentool.hooks import collect
+from gentool.spec import SourceInfo
 
-Kind = Literal["built-in", "download", "path"]
-
-
-@dataclass(frozen=True)
-class SourceInfo:
-    """One line of `gentool data list`.
-
-    Attributes:
-        name: what ``--data`` takes; for kind "path" the name of the format.
-        kind: "built-in", "download" or "path".
-        help: one line.
-        loader: ``"package.module:function"``, called as function(request), returns `Loaded`.
-        accepts: for kind "path": ``"package.module:function"``, called as function(path: Path)
-            on an existing path, says whether the format is this one. The first that accepts wins.
-        counted: whether ``name:N`` asks for N training examples.
-        argument: what ``name:…`` may hold, in a word such as ``FOLDER``; empty for nothing.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    loader: str
-    accepts: str = ""
-    counted: bool = False
-    argument: str = ""
+__all__ = ["Request", "SourceInfo", "register", "resolve", "run", "sources"]
 
 
 @dataclass(frozen=True)
@@ -237,7 +213,7 @@ def _accepted(path: Path, options: DataOptions, progress: Progress) -> Request |
     """The request of the first format that reads `path`."""
     for source in _SOURCES:
         try:
-            if source.kind == "path" and imported(source.accepts)(path):
+            if source.kind == "path" and resolve_name(source.accepts)(path):
                 return Request(source, options, path=path, progress=progress)
         except OSError as error:
             shown = printable(str(path))
@@ -245,17 +221,10 @@ def _accepted(path: Path, options: DataOptions, progress: Progress) -> Request |
     return None
 
 
-def imported(target: str) -> Callable[..., Any]:
-    """The function that ``"package.module:function"`` names."""
-    module, _, attribute = target.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    return function
-
-
 def run(request: Request) -> Loaded:
     """Call the source's loader."""
     try:
-        loaded: Loaded = imported(request.source.loader)(request)
+        loaded: Loaded = resolve_name(request.source.loader)(request)
         return loaded
     except OSError as error:  # a file that vanished, or that may not be read
         what = printable(str(error.filename or request.path or request.source.name))

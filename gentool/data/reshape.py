@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from gentool.console import Progress
 from gentool.data import cache
-from gentool.data.dataset import Loaded, Progress, Split
+from gentool.data.dataset import Loaded, Split
 from gentool.data.decoding import decode
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable

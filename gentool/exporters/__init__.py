@@ -5,34 +5,21 @@ Nothing here imports torch: a format names its function as a string.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from gentool.errors import UserError, nearest, printable
+from gentool.hooks import collect
+from gentool.spec import ExporterInfo
 
 if TYPE_CHECKING:
     from gentool.loading import LoadedModel
     from gentool.runs import Run
 
-
-@dataclass(frozen=True)
-class ExporterInfo:
-    """One format, as its plugin registers it.
-
-    Attributes:
-        name: what ``--format`` takes.
-        suffix: of the output's name, e.g. ``".onnx"``; empty for a folder.
-        help: one line.
-        function: ``"package.module:function"``, called as function(job: Export).
-    """
-
-    name: str
-    suffix: str
-    help: str
-    function: str
+__all__ = ["Export", "ExporterInfo", "exporters", "find", "register", "run"]
 
 
 @dataclass(frozen=True)
@@ -66,15 +53,12 @@ def register(exporter: ExporterInfo) -> None:
 
 def exporters() -> list[ExporterInfo]:
     """Every format of every installed plugin."""
-    from gentool.hooks import collect
-
     collect("gentool_exporters", register)
     return list(_EXPORTERS.values())
 
 
 def find(out: Path, name: str | None) -> ExporterInfo:
     """The format called `name`, or the first whose suffix `out` has; raises UserError."""
-    from gentool.hooks import collect
 
     def fits() -> ExporterInfo | None:
         if name is not None:
@@ -93,6 +77,5 @@ def find(out: Path, name: str | None) -> ExporterInfo:
 
 def run(exporter: ExporterInfo, job: Export) -> None:
     """Call the format's function."""
-    module, _, attribute = exporter.function.partition(":")
-    function: Callable[[Export], None] = getattr(importlib.import_module(module), attribute)
+    function: Callable[[Export], None] = resolve_name(exporter.function)
     function(job)

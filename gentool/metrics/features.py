@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gentool import weights
+from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.sources.stacked import CLASSES
 from gentool.errors import UserError
@@ -132,8 +133,6 @@ class Classifier(nn.Module):
         place = self.classes ** torch.arange(best.shape[1] - 1, -1, -1, device=best.device)
         return (best * place).sum(1)
 
-
-Progress = Callable[[str, int, int], None]
 
 STEPS, TRAIN_BATCH, LEARNING_RATE, MOST_IMAGES = 1500, 128, 1e-3, 60_000
 _VERSION = 3

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
@@ -14,9 +15,9 @@ from gentool.metrics import registry
 from gentool.metrics.likelihood import collapse_warning
 from gentool.metrics.plan import MOST, Plan
 from gentool.metrics.records import FORMAT_VERSION, entries, identity, results_folder, write_record
-from gentool.metrics.registry import MetricInfo
 from gentool.metrics.subjects import Subject, facts_of, find_data, find_subject, source_of
-from gentool.metrics.trial import Bench, Progress, Trial
+from gentool.metrics.trial import Bench, Trial
+from gentool.spec import MetricInfo
 
 GREY = (
     "nll and elbo are those of coins thrown with grey pixels, which is no probability of the "

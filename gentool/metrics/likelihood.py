@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gentool.console import Progress
 from gentool.data.dataset import Split
 from gentool.metrics.threads import each
 from gentool.model import Batch, Encodes, Evaluates, HasLikelihood, Model, Presents, Step
 from gentool.noise import Noise
-
-Progress = Callable[[str, int, int], None]
 
 IMAGES, CHUNK = 20, 50
 """Examples, and latents of each, that are decoded at a time on the CPU."""

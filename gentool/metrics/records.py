@@ -15,10 +15,10 @@ import torch
 
 from gentool.data.options import DataOptions
 from gentool.files import canonical_json, user_errors, write_json
-from gentool.metrics.registry import MetricInfo
 from gentool.metrics.subjects import Subject
 from gentool.metrics.trial import Bench
 from gentool.runs import Run
+from gentool.spec import MetricInfo
 from gentool.version import __version__
 
 FORMAT_VERSION = 1

@@ -6,64 +6,14 @@ through the hook ``gentool_metrics``.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from pkgutil import resolve_name
 
 from gentool import hooks
 from gentool.errors import UserError, nearest, printable
+from gentool.spec import MetricInfo, Value
 
-Better = Literal["lower", "higher", "near"]
-
-Compares = Literal["features", "examples", "samples", "model"]
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number that a metric gives.
-
-    Attributes:
-        better: which way is better; "near": near `ideal`, or near the floor where that is None.
-        ideal: what a perfect model would get, where that is known.
-    """
-
-    name: str
-    better: Better
-    ideal: float | None = None
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """One line of ``gentool evaluate --list``.
-
-    Attributes:
-        name: what ``--metrics`` takes.
-        help: one line.
-        function: ``"package.module:function"``; it returns a dict of floats and is called as
-            its `compares` says.
-        compares: what the function sees:
-            "features": function(real, other), float32 (n, d), in the chosen feature space;
-            "examples": function(real, other), uint8 (n, C, H, W) or float32 points (n, d);
-            "samples": function(trial, other), with `other` as for "examples";
-            "model": function(trial).
-            The first three are called once with samples for `other`, and once with real test
-            examples: that is the floor. See `gentool.metrics.trial.Trial`.
-        needs: facts that must hold, from `NEEDS`.
-        values: the numbers in the order of the table; numbers not named here are shown after.
-        arguments: fields of `gentool.metrics.trial.Plan` that the function takes as keywords.
-        default: computed without being asked for.
-    """
-
-    name: str
-    help: str
-    function: str
-    compares: Compares
-    needs: frozenset[str] = frozenset()
-    values: tuple[Value, ...] = ()
-    arguments: tuple[str, ...] = ()
-    default: bool = True
-
+__all__ = ["MetricInfo", "Value", "choose", "find", "function_of", "metrics", "register"]
 
 NEEDS = {
     "likelihood": "a model with a likelihood",
@@ -239,6 +189,5 @@ def find(name: str) -> MetricInfo:
 
 def function_of(metric: MetricInfo) -> Callable[..., dict[str, float]]:
     """Import what computes the metric (this is where torch comes in)."""
-    module, _, attribute = metric.function.partition(":")
-    function: Callable[..., dict[str, float]] = getattr(importlib.import_module(module), attribute)
+    function: Callable[..., dict[str, float]] = resolve_name(metric.function)
     return function

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from gentool import data, options, runs
+from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.data.sources import points
 from gentool.errors import UserError, printable
 from gentool.loading import LoadedModel, load
-from gentool.metrics.trial import Progress
 from gentool.model import Encodes, Evaluates, HasLikelihood
 from gentool.runs import Run
 from gentool.spec import DataSpec

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError
 from gentool.loading import LoadedModel
@@ -18,11 +19,11 @@ from gentool.metrics import features as spaces
 from gentool.metrics.features import Classifier, Features
 from gentool.metrics.memorisation import to_nearest
 from gentool.metrics.plan import Plan
-from gentool.metrics.registry import MetricInfo, function_of
+from gentool.metrics.registry import function_of
 from gentool.render.grid import to_pixels
+from gentool.spec import MetricInfo
 from gentool.train.batches import as_tensor
 
-Progress = Callable[[str, int, int], None]
 PART = 5000
 """Rows of the training split that are in memory at a time."""
 

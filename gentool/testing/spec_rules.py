@@ -16,10 +16,9 @@ from gentool import options
 from gentool.data.options import DataOptions
 from gentool.errors import UserError
 from gentool.options import SpecError
-from gentool.plugins import check_spec_fields
 from gentool.spec import Capability
 from gentool.testing.subject import Candidate, ConformanceError, demand, first_difference
-from gentool.train.settings import TrainSettings
+from gentool.train.settings import TrainSettings, check_spec_options
 
 PROBE = """
 import importlib, sys
@@ -54,7 +53,7 @@ def spec(subject: Candidate) -> None:
     """The spec is complete: a summary, help for every option, known kinds and capabilities."""
     given = subject.spec
     try:
-        check_spec_fields(given)
+        check_spec_options(given)
     except SpecError as error:
         raise ConformanceError(str(error)) from error
     demand(bool(given.summary.strip()), "the spec's summary is empty; say what the model is")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from gentool.data.options import DataOptions
-from gentool.options import Field, fields_of
-from gentool.spec import Option
+from gentool.errors import UserError
+from gentool.options import Field, SpecError, fields_of
+from gentool.plugins import Plugin, explanation, spec_of
+from gentool.spec import ModelSpec, Option
 from gentool.train.stopping import parse_duration
 
 MOST_COMPILED_PARTS = 4
@@ -94,3 +96,29 @@ class TrainSettings:
 def core_fields() -> tuple[Field, ...]:
     """Every option of ``gentool train`` that is not a model's own."""
     return (*fields_of(DataOptions), *fields_of(TrainSettings))
+
+
+def trainable(plugin: Plugin) -> ModelSpec:
+    """The spec of a plugin whose options fit ``gentool train``; UserError otherwise."""
+    spec = spec_of(plugin)
+    try:
+        check_spec_options(spec)
+    except SpecError as error:
+        raise UserError(explanation(plugin, error)) from error
+    return spec
+
+
+def check_spec_options(spec: ModelSpec) -> None:
+    """Hold a model's options to those of ``gentool train``; raises SpecError.
+
+    Only who trains asks for this: a model whose options clash can still be sampled.
+    """
+    ours = core_fields()
+    taken = {f.flag for f in ours} | {f.name for f in ours}
+    for field in fields_of(spec.config):
+        if field.flag in taken or field.name in taken:
+            raise SpecError(f"its option {field.flag} clashes with an option of gentool train")
+    names = {f.name for f in ours}
+    for name in spec.defaults:
+        if name not in names:
+            raise SpecError(f"its default for {name!r} is no option of gentool train")

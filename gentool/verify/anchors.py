@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from gentool import data
+from gentool.console import Progress
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, nearest, printable
 from gentool.metrics.frechet import frechet
@@ -15,8 +16,6 @@ from gentool.metrics.ndb import ndb
 from gentool.metrics.prdc import prdc
 from gentool.metrics.swd import sliced_wasserstein
 from gentool.train.batches import as_tensor
-
-Progress = Callable[[str, int, int], None]
 
 N = 10_000
 DRAWS = 3

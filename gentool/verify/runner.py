@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gentool import runs
+from gentool.console import Progress
 from gentool.data.options import DataOptions
 from gentool.errors import UserError
 from gentool.files import write_text
 from gentool.metrics import judge
-from gentool.metrics.trial import Progress
 from gentool.runs import Run
 from gentool.train.session import Job, start
 from gentool.verify import anchors

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gentool.exporters import ExporterInfo
 from gentool.hookspecs import hookimpl
+from gentool.spec import ExporterInfo
 
 
 @hookimpl

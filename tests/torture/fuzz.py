@@ -30,10 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import gentool
 from gentool import plugins, weights
-from gentool.cli.options import read_toml
 from gentool.data import DataOptions, load
 from gentool.errors import UserError
-from gentool.options import build, fields_of, to_json
+from gentool.options import build, fields_of, read_toml, to_json
 from gentool.runs import Run
 from gentool.spec import DataSpec
 from gentool.train.session import read_job

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gentool.data.registry import SourceInfo
 from gentool.hookspecs import hookimpl
-from gentool.metrics.registry import MetricInfo, Value
+from gentool.spec import MetricInfo, SourceInfo, Value
 
 GENTOOL_API = 1
 

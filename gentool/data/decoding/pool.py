@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from gentool.data.dataset import Progress
+from gentool.console import Progress
 from gentool.data.decoding.process import Process
 from gentool.data.decoding.worker import DecodeJob, Item, Worker
 

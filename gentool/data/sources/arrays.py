@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gentool.console import Progress
 from gentool.data import cache
-from gentool.data.dataset import Loaded, Progress, Report, Split
+from gentool.data.dataset import Loaded, Report, Split
 from gentool.data.decoding import decode
 from gentool.data.options import DataOptions
 from gentool.data.order import fixed_order

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gentool.data.dataset import Progress
+from gentool.console import Progress
 from gentool.errors import printable
 from gentool.files import written_aside
 

@@ -14,8 +14,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gentool.console import Progress
 from gentool.data import cache
-from gentool.data.dataset import Loaded, Progress, Split
+from gentool.data.dataset import Loaded, Split
 from gentool.data.registry import Request
 from gentool.errors import UserError, printable
 
