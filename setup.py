@@ -8,6 +8,7 @@ CUDA where nvcc is at hand.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -72,6 +73,7 @@ def ahead_of_time() -> dict[str, Any]:
                     "abi": sysconfig.get_config_var("SOABI"),
                     "sources": sources.digest(HERE / "csrc"),
                     "size": library.stat().st_size,
+                    "sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
                     "needs": needs,
                 }
                 (library.parent / "_C.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -6,14 +6,13 @@ A plugin that hangs, exits or crashes does so there, and one's imports do not hi
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 import traceback
 from dataclasses import asdict, dataclass
 
-from gentool import hookspecs, plugins
+from gentool import hookspecs, plugins, subprocesses
 from gentool.errors import UserError, nearest, printable
 
 SLOW = 0.5
@@ -55,15 +54,14 @@ def examine_all() -> list[Finding]:
 def examine(plugin: plugins.Plugin, group: str) -> Finding:
     """Import one plugin in a fresh process, and say how that went."""
     facts = (plugin.name, plugin.distribution, plugin.version, group, plugin.entry_point.value)
-    path = os.pathsep.join(p for p in sys.path if p)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "gentool.checkup", group, plugin.full_name],
+            subprocesses.python("-m", "gentool.checkup", group, plugin.full_name),
             capture_output=True,
             text=True,
             errors="replace",
             timeout=PATIENCE,
-            env={**os.environ, "PYTHONPATH": path, "GENTOOL_TRACE": "0"},
+            env=subprocesses.environment(GENTOOL_TRACE="0"),
         )
     except subprocess.TimeoutExpired:
         return Finding(*facts, PATIENCE, problem=f"it is not imported after {PATIENCE:.0f} s")

@@ -287,9 +287,12 @@ def test_torch_is_compiled_for_in_the_users_own_folder(
     monkeypatch.delenv(name)
     (tmp_path / "file").write_text("")
     compiling.keep_code_in(tmp_path / "file" / "below")
-    assert name not in os.environ
+    aside = Path(os.environ[name])
+    assert aside.is_dir() and aside.stat().st_mode & 0o777 == 0o700 and aside != tmp_path / "file"
+    monkeypatch.delenv(name)
     compiling.keep_code_in(tmp_path / "mine")
     assert os.environ[name] == str(tmp_path / "mine")
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.skipif(

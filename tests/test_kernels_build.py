@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from gentool.ops import bench, cache, native, sources
+from gentool.ops import bench, cache, native, private, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 HAVE_COMPILER = shutil.which(os.environ.get("CXX", "c++")) is not None
@@ -33,13 +34,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fill(place: Path, library: bytes = b"no library", **changes: Any) -> None:
-    place.mkdir(parents=True)
+    private.make_private(place.parent)
+    private.make_private(place)
     (place / cache.LIBRARY).write_bytes(library)
     record = cache.Record(
         torch=torch.__version__,
         abi=cache.abi(),
         sources=sources.digest(sources.root()),
         size=len(library),
+        sha256=hashlib.sha256(library).hexdigest(),
     )
     dataclasses.replace(record, **changes).write(place / cache.RECORD)
 
@@ -88,7 +91,7 @@ def test_a_record_that_is_none(place: Path) -> None:
 def test_a_library_that_anyone_may_write_to(place: Path) -> None:
     fill(place)
     (place / cache.LIBRARY).chmod(0o777)
-    with pytest.warns(UserWarning, match="anyone may write"):
+    with pytest.warns(UserWarning, match="others may write"):
         native._load()
 
 

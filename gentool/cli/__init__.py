@@ -6,4 +6,7 @@ rest, and `TYPER_USE_RICH=1` brings them back.
 
 import os
 
+from gentool.subprocesses import forget_current_folder
+
+forget_current_folder()  # before a verb imports anything
 os.environ.setdefault("TYPER_USE_RICH", "0")

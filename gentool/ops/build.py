@@ -7,18 +7,28 @@ in one rename.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from gentool import subprocesses
 from gentool.ops import cache, sources
+from gentool.ops.private import make_private
+
+PREFIX = ".building-"
+"""Of the folders in which a build is under way."""
+
+STALE_SECONDS = 24 * 3600
 
 _COMPILE = "from gentool.ops.build import compile_here; compile_here({directory!r}, {cuda!r})"
 _VERIFY = "from gentool.ops.build import verify; verify({library!r})"
@@ -36,18 +46,26 @@ def build() -> Path:
             f"no C++ compiler: {compiler!r} is not on the PATH; install g++ or clang++, or set CXX"
         )
     place = cache.directory() / cache.key()
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
+    try:
+        make_private(place.parent)
+    except ValueError as error:
+        raise RuntimeError(f"{error}; set GENTOOL_CACHE to a folder of your own") from error
+    _sweep(place.parent)
+    work = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.parent))
     try:
         _child(_COMPILE.format(directory=str(work), cuda=cuda_targets() or ""), "compiling")
         library = work / cache.LIBRARY
         _child(_VERIFY.format(library=str(library)), "checking the compiled kernels")
-        cache.Record(
-            torch=torch.__version__,
-            abi=cache.abi(),
-            sources=sources.digest(sources.root()),
-            size=library.stat().st_size,
-        ).write(work / cache.RECORD)
+        with library.open("rb") as built:
+            os.fchmod(built.fileno(), 0o600)
+            os.fsync(built.fileno())
+            cache.Record(
+                torch=torch.__version__,
+                abi=cache.abi(),
+                sources=sources.digest(sources.root()),
+                size=os.fstat(built.fileno()).st_size,
+                sha256=cache.file_hash(built.fileno()),
+            ).write(work / cache.RECORD)
         # Kept: the library and its record. Objects and ninja's files are no use to anyone.
         for path in work.iterdir():
             if path.name not in (cache.LIBRARY, cache.RECORD):
@@ -59,6 +77,16 @@ def build() -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return place / cache.LIBRARY
+
+
+def _sweep(home: Path) -> None:
+    """Remove what builds left that were killed: folders of our prefix, untouched for a day."""
+    for entry in home.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = entry.lstat()
+            old = time.time() - status.st_mtime > STALE_SECONDS
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and old:
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 def cuda_targets() -> str | None:
@@ -132,9 +160,10 @@ def verify(library: str) -> None:
 def _child(code: str, what: str) -> None:
     # ninja is installed beside this Python, whether or not that directory is on the PATH.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-    environment = {**os.environ, "GENTOOL_KERNELS": "off", "PATH": path}
+    environment = subprocesses.environment(GENTOOL_KERNELS="off", PATH=path)
     # The output is progress, so it goes to stderr, wherever ninja would write it.
-    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=sys.stderr)
+    command = subprocesses.python("-c", code)
+    done = subprocess.run(command, env=environment, stdout=sys.stderr)
     if done.returncode != 0:
         raise RuntimeError(
             f"{what} failed with status {done.returncode}; the output above says why"

@@ -17,6 +17,9 @@ from gentool.ops import sources
 
 LIBRARY, RECORD = "_C.so", "build.json"
 
+LARGEST_RECORD = 64 * 1024
+"""Bytes of a record that are read at most."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -26,25 +29,37 @@ class Record:
     abi: str
     sources: str
     size: int
+    sha256: str
     needs: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        with path.open("w") as file:
+            file.write(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     @classmethod
-    def read(cls, path: Path) -> Record:
-        """Raises ValueError on anything else than a record."""
+    def read(cls, descriptor: int) -> Record:
+        """The record in an open file; raises ValueError on anything else than a record."""
         try:
-            value = json.loads(path.read_text())
-            return cls(
-                torch=value["torch"],
-                abi=value["abi"],
-                sources=value["sources"],
-                size=value["size"],
-                needs=tuple(value["needs"]),
-            )
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as e:
-            raise ValueError(f"{path} is not a record of a build") from e
+            value = json.loads(os.pread(descriptor, LARGEST_RECORD, 0))
+            words = [value[name] for name in ("torch", "abi", "sources", "sha256")]
+            needs = value["needs"]
+            if type(value["size"]) is not int or not all(type(w) is str for w in (*words, *needs)):
+                raise TypeError("its entries have the wrong types")
+            torch_, abi_, sources_, sha256 = words
+            return cls(torch_, abi_, sources_, value["size"], sha256, tuple(needs))
+        except (KeyError, TypeError, ValueError, RecursionError) as e:
+            raise ValueError(f"{RECORD} is not a record of a build") from e
+
+
+def file_hash(descriptor: int) -> str:
+    """SHA-256 of an open file, whatever has been read of it."""
+    total, at = hashlib.sha256(), 0
+    while chunk := os.pread(descriptor, 2**20, at):
+        total.update(chunk)
+        at += len(chunk)
+    return total.hexdigest()
 
 
 def abi() -> str:

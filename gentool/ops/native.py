@@ -7,12 +7,14 @@ one warning, and everything runs on the reference.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import os
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from types import ModuleType
 import torch
 
 from gentool.ops import cache, sources
+from gentool.ops.private import opened_file, opened_folder
 
 BUILD = "gentool kernels build"
 
@@ -49,10 +52,10 @@ def _load() -> Status:
     if os.environ.get("GENTOOL_KERNELS", "").lower() in ("off", "0", "no", "false"):
         return Status(reason="GENTOOL_KERNELS=off", remedy="unset GENTOOL_KERNELS")
     problems: list[str] = []
-    for library, record in _candidates():
+    for library, record, private in _candidates():
         try:
-            _check(library, record)
-            return _describe(library, _import(library))
+            with _checked(library, record, private) as descriptor:
+                return _describe(library, _import(_by_descriptor(descriptor, library)))
         except (ImportError, OSError, ValueError) as e:
             problems.append(f"{library}: {e}".splitlines()[0])
     if not problems and _other_builds():
@@ -68,14 +71,18 @@ def _load() -> Status:
     return Status(reason="no library has been built", remedy=BUILD)
 
 
-def _candidates() -> Iterator[tuple[Path, Path]]:
+def _candidates() -> Iterator[tuple[Path, str, bool]]:
+    """A library, the name of its record, and whether its folder has to be the user's alone.
+
+    The package's folder need not: whoever may write there may write to the package.
+    """
     package = Path(__file__).resolve().parent.parent
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         if (package / f"_C{suffix}").exists():
-            yield package / f"_C{suffix}", package / "_C.json"
+            yield package / f"_C{suffix}", "_C.json", False
     place = cache.directory() / cache.key()
     if place.exists():
-        yield place / cache.LIBRARY, place / cache.RECORD
+        yield place / cache.LIBRARY, cache.RECORD, True
 
 
 def _other_builds() -> bool:
@@ -85,22 +92,50 @@ def _other_builds() -> bool:
         return False
 
 
-def _check(library: Path, record_path: Path) -> None:
-    """Raises ValueError or OSError if the library must not be loaded here."""
-    record, info = cache.Record.read(record_path), library.stat()
+@contextmanager
+def _checked(library: Path, record_name: str, private: bool) -> Iterator[int]:
+    """The descriptor of a library that may be loaded here.
+
+    Everything is looked at through descriptors, folder first, so that what was checked is what is
+    loaded. Raises ValueError or OSError if the library must not be loaded.
+    """
+    with contextlib.ExitStack() as stack:
+        if private:
+            stack.enter_context(opened_folder(library.parent.parent))
+            folder = stack.enter_context(opened_folder(library.parent))
+            record_file = stack.enter_context(opened_file(folder, record_name))
+            descriptor = stack.enter_context(opened_file(folder, library.name))
+        else:
+            record_file = os.open(library.parent / record_name, os.O_RDONLY)
+            stack.callback(os.close, record_file)
+            descriptor = os.open(library, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+        _check(cache.Record.read(record_file), descriptor)
+        yield descriptor
+
+
+def _check(record: cache.Record, library: int) -> None:
+    """Raises ValueError if an open library is not what its record says, or not for this machine."""
     if record.torch != torch.__version__:
         raise ValueError(f"built for torch {record.torch}, this is {torch.__version__}")
     if record.abi != cache.abi():
         raise ValueError(f"built for {record.abi}, this is {cache.abi()}")
     if record.sources != sources.digest(sources.root()):
         raise ValueError("built from other sources")
-    if record.size != info.st_size:  # loading a truncated library can kill the process
-        raise ValueError(f"{info.st_size} bytes long, expected {record.size}")
     missing = set(record.needs) - cache.cpu_flags()
     if missing and cache.cpu_flags():
         raise ValueError(f"needs a processor with {', '.join(sorted(missing))}")
-    if hasattr(os, "getuid") and (info.st_uid not in (0, os.getuid()) or info.st_mode & 0o002):
-        raise ValueError("belongs to another user, or anyone may write to it")
+    size = os.fstat(library).st_size
+    if record.size != size:  # loading a damaged library can kill the process
+        raise ValueError(f"{size} bytes long, expected {record.size}")
+    if record.sha256 != cache.file_hash(library):
+        raise ValueError("its content is not what was built")
+
+
+def _by_descriptor(descriptor: int, library: Path) -> Path:
+    """A path to the open file itself, where the system has such paths; else the library's."""
+    path = Path(f"/proc/self/fd/{descriptor}")
+    return path if path.exists() else library
 
 
 def _import(library: Path) -> ModuleType:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from typing import get_args
 
 import torch
 
-from gentool import options
+from gentool import options, subprocesses
 from gentool.data.options import DataOptions
 from gentool.errors import UserError
 from gentool.options import SpecError
@@ -32,12 +30,11 @@ sys.exit(17 if "torch" in sys.modules else 0)
 
 def door(subject: Candidate) -> None:
     """Importing the module with the hook, and calling it, leaves torch out."""
-    path = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, subject.door],
+        subprocesses.python("-c", PROBE, subject.door),
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env=subprocesses.environment(),
         timeout=120,
     )
     demand(

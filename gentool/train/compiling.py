@@ -7,8 +7,11 @@ goes on as it would have without. A speed-up that is not to be had ends no train
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +23,7 @@ from torch import Tensor
 from gentool import ops
 from gentool.console import say, speaks
 from gentool.model import Batch, Objective, Player, Step
-from gentool.ops import cache
+from gentool.ops import cache, private
 
 BACKEND: str | Callable[..., Any] = "inductor"
 """What turns a graph into code; tests take quicker ones, or count the graphs."""
@@ -103,16 +106,21 @@ def set_up() -> None:
 
 
 def keep_code_in(folder: Path) -> None:
-    """Have torch keep what it loads again in the user's own folder, where it can be written.
+    """Have torch keep what it loads again in the user's own folder.
 
-    By default that would be one beside everybody's temporary files.
+    By default that would be one beside everybody's temporary files. Torch unpickles and runs what
+    it finds, so where others could put anything there it gets a new folder, for this process only.
     """
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
+        private.make_private(folder)
+        own = private.named_by_others(folder) is None
+    except (OSError, ValueError):
+        own = False
+    if not own:
+        folder = Path(tempfile.mkdtemp(prefix="gentool-torch-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
 

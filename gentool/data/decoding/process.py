@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
-import sys
 from typing import Any
 
+from gentool import subprocesses
 from gentool.data.decoding.worker import DecodeJob
 
 
@@ -16,18 +15,16 @@ class Process:
     """Starts the program; it imports what it needs while the caller does something else."""
 
     def __init__(self) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
         self._child: subprocess.Popen[str] | None = None
-        # -P: a file in the current folder must not stand in for a module. One thread each: the
-        # processes are the parallelism.
+        # One thread each: the processes are the parallelism.
         with contextlib.suppress(OSError):
             self._child = subprocess.Popen(
-                [sys.executable or "python3", "-P", "-m", "gentool.data.decoding.worker"],
+                subprocesses.python("-m", "gentool.data.decoding.worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,  # JSON in ASCII, whatever the locale
-                env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+                env=subprocesses.environment(OPENBLAS_NUM_THREADS="1"),
             )
 
     def give(self, job: DecodeJob) -> bool:
