@@ -62,7 +62,7 @@ def arrows(path: Path) -> set[str]:
 
 
 FLOORS = [
-    {"version", "errors", "ops", "nn"},
+    {"version", "errors", "subprocesses", "ops", "nn"},
     {"spec", "noise", "files", "console"},
     {"model", "options", "weights", "runs"},
     {"plugins", "hookspecs", "hooks", "loading", "sampling", "data", "render", "exporters"},
