@@ -49,6 +49,30 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file system takes is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def check_out(out: Path, force: bool = False, name: str = "--out") -> None:
+    """Refuse to write over what is there, and names that cannot be written; raises UserError.
+
+    Args:
+        force: what is there may be replaced.
+        name: of the option or argument that holds `out`.
+    """
+    shown = printable(str(out), 80)
+    try:
+        taken = out.is_file() or (out.is_dir() and any(out.iterdir()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name} {shown} cannot be written; choose another name") from error
+    if taken and not force:
+        raise UserError(f"{shown} already exists; choose another {name}, or --force")
+
+
 def sweep(folder: Path) -> None:
     """Remove what was being written aside where a process was killed."""
     for path in list(folder.rglob(".*.tmp*")):

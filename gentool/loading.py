@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ class LoadedModel:
         return draw_samples(self.model, n, self.device, seed=seed, labels=labels, z=z, draw=draw)
 
 
-def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> LoadedModel:
+def load(
+    path: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu"
+) -> LoadedModel:
     """Load a trained model from a run directory or a ``model.safetensors``.
 
     Args:
@@ -60,17 +63,7 @@ def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> 
     Raises:
         UserError: where the file is missing, damaged, not gentool's, or its plugin is not here.
     """
-    file = Path(path) if path is not None and is_file(path) else None
-    if file is None:
-        if path is not None and Path(path).suffix == ".safetensors":
-            raise UserError(f"there is no file {printable(str(path))}")
-        run = runs.find(None if path is None else str(path))
-        file = run.model
-        if not file.exists():
-            raise UserError(
-                f"the run {printable(str(run.path))} has no model.safetensors; "
-                "name a run, or a model.safetensors"
-            )
+    file = runs.locate(path).file
     header = weights.read_header(file)
     plugin = find_plugin(header, file)
     spec = plugins.spec_of(plugin)
@@ -80,14 +73,6 @@ def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> 
     check_tensors(tensors, expected, file)
     model = materialise(spec, config, header, expected, tensors)
     return LoadedModel(model.to(device).eval(), header, spec, config)
-
-
-def is_file(path: str | Path) -> bool:
-    """Whether there is such a file; a name that no file system takes is none."""
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def find_plugin(header: weights.Header, file: Path) -> plugins.Plugin:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gentool.errors import UserError, nearest, printable
-from gentool.files import user_errors, write_text
+from gentool.files import is_file, user_errors, write_text
 
 ROOT = Path("runs")
 LATEST = ROOT / ".latest"
@@ -171,6 +172,52 @@ def find(name: str | None) -> Run:
                 return Run(path)
     known = [run.path.name for run in every()]
     raise UserError(f"there is no run {printable(name)!r}{nearest(Path(name).name, known)}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What RUN|FILE names: a model file, and the run it belongs to.
+
+    Attributes:
+        file: a ``model.safetensors`` or another model file; it exists.
+        run: None for a lone file, which knows nothing of its training.
+        named_file: the file itself was named, not its run.
+    """
+
+    file: Path
+    run: Run | None
+    named_file: bool = False
+
+    @property
+    def name(self) -> str:
+        """For tables: the run's name, and the file's where that is not the run's own model."""
+        if self.run is None:
+            return self.file.stem
+        run = self.run.path.resolve().name
+        return run if self.file.name == self.run.model.name else f"{run}/{self.file.stem}"
+
+
+def locate(source: str | os.PathLike[str] | None = None) -> Source:
+    """The model that RUN|FILE names; None: the latest run's. The one place where this is decided.
+
+    A name may be anything a person types: one that no file system takes is no run.
+
+    Raises:
+        UserError: where there is no such run or file, or the run has no model yet.
+    """
+    if source is not None and is_file(file := Path(source)):
+        folder = Run(file.parent)
+        known = file.name in (folder.model.name, folder.best.name)
+        return Source(file, folder if known and is_file(folder.config) else None, True)
+    if source is not None and Path(source).suffix == ".safetensors":
+        raise UserError(f"there is no file {printable(str(source))}")
+    run = find(None if source is None else os.fspath(source))
+    if not is_file(run.model):
+        raise UserError(
+            f"the run {printable(str(run.path))} has no model.safetensors; "
+            "name a run, or a model.safetensors"
+        )
+    return Source(run.model, run)
 
 
 def every() -> list[Run]:

@@ -167,3 +167,27 @@ def test_escape_sequences_are_shown_not_sent(cli: Cli, tmp_path: Path) -> None:
         assert "\x1b" not in result.out + result.err and "\x07" not in result.out + result.err
         assert "Traceback" not in result.err
     expect(cli("train", "vae", "--out", "a\x1b[31mb", "--epochs", "-1"), "--epochs")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sample", "{}"),
+        ("sample", "{}.safetensors"),
+        ("sample", "--out", "{}.png"),
+        ("evaluate", "{}"),
+        ("export", "{}"),
+        ("export", "{}", "out.onnx"),
+        ("export", "{}.onnx"),
+        ("verify", "{}"),
+        ("verify", "{}.toml"),
+        ("resume", "{}"),
+        ("runs", "show", "{}"),
+        ("train", "vae", "--config", "{}"),
+        ("train", "vae", "--out", "{}"),
+        ("train", "vae", "--data", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_system_takes(cli: Cli, command: tuple[str, ...]) -> None:
+    expect(cli(*(word.format("a" * 5000) for word in command)))

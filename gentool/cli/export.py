@@ -9,6 +9,7 @@ import typer
 
 from gentool.console import say
 from gentool.errors import UserError, printable
+from gentool.files import check_out
 
 
 def export(
@@ -30,22 +31,18 @@ def export(
     from gentool import exporters
     from gentool.runs import Run
 
+    check_out(target, True, "OUT")
     if Run(target).state.is_dir():
         shown = printable(str(target))
         raise UserError(f"{shown} is a run; say where to: gentool export {shown} model.onnx")
     exporter = exporters.find(target, format)
-    taken = target.is_file() or (target.is_dir() and any(target.iterdir()))
-    if taken and not force:
-        raise UserError(f"{printable(str(target))} already exists; choose another OUT, or --force")
+    check_out(target, force, "OUT")
 
     from gentool import runs
     from gentool.loading import load
 
-    lone = run_name is not None and Path(run_name).is_file()
-    run = None if lone else runs.find(run_name)
-    file = Path(run_name or "") if run is None else run.model
-    loaded = load(file if run is None else run.path)
-    job = exporters.Export(loaded, file, run, target)
+    found = runs.locate(run_name)
+    job = exporters.Export(load(found.file), found.file, found.run, target)
     exporters.run(exporter, job)
     for note in job.notes:
         say(note)

@@ -9,12 +9,14 @@ import typer
 
 from gentool.console import say
 from gentool.errors import UserError, nearest, printable
+from gentool.files import check_out
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
     from gentool.loading import LoadedModel
+    from gentool.runs import Source
 
 MOST = 1_000_000
 
@@ -50,26 +52,28 @@ def sample(
         raise UserError(f"--n is {n}, but it must be at least 1 and at most {MOST}")
     if seed < 0:
         raise UserError(f"--seed is {seed}, but it must be at least 0")
-    if out is not None and not force and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
-        raise UserError(f"{printable(str(out))} already exists; choose another --out, or --force")
+    if out is not None:
+        check_out(out, force)
 
+    from gentool import runs
     from gentool.loading import load
     from gentool.train.devices import pick_device
 
-    loaded = load(source, pick_device(device))
+    found = runs.locate(source)
+    loaded = load(found.file, pick_device(device))
     latents = None if z is None else _read_latents(z, loaded, n)
     n = n or (64 if latents is None else len(latents))
     labels, columns = _labels(loaded, class_, n)
     n = n if labels is None else len(labels)
     x = loaded.sample(n, seed=seed, labels=labels, z=latents, draw=draw)
-    out = out or _default_out(source, n, seed, class_, draw, z)
+    out = out or _default_out(found, n, seed, class_, draw, z)
     kept = None if latents is None else latents.numpy()
     _write(x.numpy(), out, columns, kept, None if labels is None else labels.numpy())
     print(out)
 
 
 def _default_out(
-    source: str | None, n: int, seed: int, class_: str | None, draw: bool, z: Path | None
+    found: Source, n: int, seed: int, class_: str | None, draw: bool, z: Path | None
 ) -> Path:
     """Into the run that was sampled; beside the caller where it was a lone file.
 
@@ -81,14 +85,12 @@ def _default_out(
     asked += [f"class-{class_}"] if class_ else []
     asked += ["drawn"] if draw else []
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(asked)) + ".png"
-    if source is not None and Path(source).is_file():
-        path = Path(f"{Path(source).stem}-{name}")
+    if found.named_file or found.run is None:
+        path = Path(f"{found.file.stem}-{name}")
         if path.exists():
             raise UserError(f"{path} already exists; choose another place with --out")
         return path
-    from gentool import runs
-
-    return runs.find(source).path / "sampled" / name
+    return found.run.path / "sampled" / name
 
 
 def _read_latents(path: Path, loaded: LoadedModel, n: int | None) -> Tensor:

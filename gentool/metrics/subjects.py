@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,20 +41,10 @@ class Subject:
     run: Run | None
 
 
-def find_subject(source: str | None, device: str) -> Subject:
+def find_subject(source: str | os.PathLike[str] | None, device: str) -> Subject:
     """Load a run (None: the latest) or a model file; raises UserError."""
-    file = None if source is None or not Path(source).is_file() else Path(source)
-    if file is None:
-        run: Run | None = runs.find(source)
-        assert run is not None
-        file = run.model
-    else:
-        beside = Run(file.parent)
-        run = beside if file.name == beside.model.name and beside.config.is_file() else None
-    name = file.stem if run is None else run.path.resolve().name
-    return Subject(
-        name, load(str(file) if run is None else str(run.path), _device(device)), file, run
-    )
+    found = runs.locate(source)
+    return Subject(found.name, load(found.file, _device(device)), found.file, found.run)
 
 
 def _device(name: str) -> torch.device:

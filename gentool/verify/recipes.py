@@ -31,6 +31,7 @@ from typing import Any
 
 from gentool import options
 from gentool.errors import UserError, nearest, printable
+from gentool.files import is_file
 from gentool.metrics.plan import Plan
 
 
@@ -95,7 +96,7 @@ def find(name: str) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         path = folder() / f"{name}.toml"
-        if path.parent != folder() or not path.is_file():
+        if path.parent != folder() or not is_file(path):
             known = [recipe.name for recipe in shipped()]
             raise UserError(
                 f"there is no recipe {printable(name)!r}{nearest(name, known)}; "
