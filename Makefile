@@ -4,19 +4,27 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs torture bench gpu clean
+# Processes that share the tests, one core each; WORKERS=0 runs them in one.
+WORKERS ?= auto
+
+.PHONY: demo test fast lint docs torture bench gpu clean
 
 demo: $(VENV)/installed
 	$(BIN)/gentool train vae
 	@echo; echo "The picture:"; $(BIN)/gentool sample --n 64
 
 test: $(VENV)/tested lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# What one runs after each change: everything that is not marked slow.
+fast: $(VENV)/tested
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 lint: $(VENV)/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_cli.py

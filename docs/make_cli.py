@@ -50,7 +50,7 @@ stdout is for results, stderr for progress.
 
 def help_of(verb: list[str]) -> str:
     """What ``gentool VERB --help`` prints, in a fixed width and without colour."""
-    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "GENTOOL_PLUGINS": "gentool"}
     done = subprocess.run(
         [sys.executable, "-m", "gentool", *verb, "--help"],
         capture_output=True,

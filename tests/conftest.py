@@ -1,17 +1,38 @@
-"""Shared fixtures: running the command line in-process, and where real data may lie."""
+"""What every test stands on: the environment it sees, the command line in-process, real data."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
-from gentool.cli.main import main
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core a worker; read when torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+# A plugin that happens to be installed beside gentool is none of the suite's business: a test
+# that brings one names it, with monkeypatch.setenv.
+os.environ["GENTOOL_PLUGINS"] = "gentool"
+os.environ.pop("GENTOOL_TRACE", None)
+
+# How long an example takes depends on the machine, so neither its time nor the time to think of
+# it makes a test fail.
+hypothesis_settings.register_profile(
+    "gentool", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("gentool")
+
+from gentool.cli.main import main  # noqa: E402  (after the environment is as it shall be)
+
+TEST_DATA = Path(
+    os.environ.get("GENTOOL_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
+)
+"""The folder that holds real data sets, `mnist/` among them; tests without it are skipped."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +69,7 @@ def cli(
 @pytest.fixture(scope="session")
 def mnist() -> Path:
     """The folder of MNIST's IDX files."""
-    path = SHARED_DATA / "mnist"
+    path = TEST_DATA / "mnist"
     if not path.is_dir():
-        pytest.skip("MNIST is not here (../shared/data/mnist)")
+        pytest.skip(f"{path} is not here; GENTOOL_TEST_DATA names the folder that holds mnist/")
     return path

@@ -99,6 +99,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "config", "settings"), CASES, ids=[c[0] for c in CASES])
 def test_compiled_training_is_the_same_training(
     name: str, config: dict[str, Any], settings: dict[str, Any], graphs: Any, tmp_path: Path
@@ -127,6 +128,7 @@ def test_a_gradient_penalty_is_left_uncompiled_and_its_opponent_is_not(
     assert_same_weights(compiled, trained("wgan", config, tmp_path), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_have_graphs_and_no_more_come(graphs: Any, tmp_path: Path) -> None:
     """Two parts begin at rows 0 and 8, of the ragged batch of 6 at 0 and 3: three graphs."""
     config = {**SMALL, "hidden": (8,)}
@@ -172,6 +174,7 @@ def test_what_does_not_compile_changes_nothing(
     assert_same_weights(compiled, trained("gan", config, tmp_path, steps=3), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_there_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +264,7 @@ def test_an_update_that_is_recorded_runs_the_compiled_objective(
     assert_same_weights(made, plain, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_compiled_run_resumes_bit_for_bit(cli: Cli, graphs: Any, tmp_path: Path) -> None:
     options = ["--data", "ring:90", "--batch-size", 32, "--hidden", 8, "--sample-every", 0]
     once = ["train", "vae", *options, "--compile"]
@@ -295,6 +299,7 @@ def test_torch_is_compiled_for_in_the_users_own_folder(
     assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")) is None,
     reason="torch.compile needs a C++ compiler",

@@ -199,7 +199,7 @@ np.save(GOOD_NPY, RGB[:3])
 np.savez_compressed(GOOD_NPZ, x=RGB[:3], y=np.arange(3))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from([("x.npy", GOOD_NPY.getvalue()), ("x.npz", GOOD_NPZ.getvalue())]),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4),

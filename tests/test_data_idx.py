@@ -15,8 +15,6 @@ from gentool.data import DataOptions, load
 from gentool.data.sources.idx import read
 from gentool.errors import UserError
 
-MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
-
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
@@ -44,9 +42,8 @@ def refused(data: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not on this machine")
-def test_mnist_pixels_are_exact():
-    data = load(DataOptions(data=str(MNIST)))
+def test_mnist_pixels_are_exact(mnist):
+    data = load(DataOptions(data=str(mnist)))
     assert data.name == "mnist" and data.spec.shape == (1, 28, 28)
     # MD5 of the published, uncompressed files: a 16-byte header, then the pixels.
     for split, n, md5 in (
@@ -117,7 +114,7 @@ def test_files_that_are_no_idx(tmp_path):
     assert "3 labels for 4 images" in refused(folder(tmp_path, idx_bytes(x), wrong))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=64), st.booleans())
 def test_any_bytes_are_an_array_or_one_sentence(tmp_path_factory, data, zipped):
     path = tmp_path_factory.mktemp("any") / "file"

@@ -70,11 +70,12 @@ def launch(code: str, size: int, *arguments: object) -> list[subprocess.Complete
         )
     done = []
     for process in running:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         done.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch has no distributed")
 def test_two_processes_with_half_the_batch_equal_one(tmp_path: Path) -> None:
     """In float64, after 100 steps of Adam and momentum, with ragged last batches."""
@@ -107,6 +108,7 @@ def test_buckets_keep_dtypes_apart_and_lose_nothing() -> None:
     assert all(len({t.dtype for t in b}) == 1 for b in buckets)
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_in_two_processes_and_writes_once(tmp_path: Path) -> None:
     code = "from gentool.cli.main import main; main()"
     model = ("train", "vae", "--data", "glyphs:200", "--hidden", "8", "--latent-dim", "2")

@@ -26,6 +26,7 @@ PAGE = ROOT / "docs" / "plugins.md"
 # By metadata: looking up the module pip switches setuptools' own distutils off in this process.
 INSTALLED = {d.metadata["Name"] for d in distributions()}
 MISSING = [p for p in ("pip", "setuptools") if p not in INSTALLED]
+OURS = "gentool-my-flow,gentool-realnvp,gentool-moons,gentool-ddpm,acme-stairs"
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 DRIVER = """
@@ -56,6 +57,7 @@ class Environment:
         variables = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
+            "GENTOOL_PLUGINS": OURS,
             "GENTOOL_CACHE": str(self.folder / "cache"),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
@@ -131,6 +133,7 @@ def write_files_of_the_page(folder: Path) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_the_scaffold_works_as_written(environment: Environment) -> None:
     """Install, train, test: with a small data set, and no edit."""
     environment.gentool("gentool plugins new my-flow")
@@ -145,6 +148,7 @@ def test_the_scaffold_works_as_written(environment: Environment) -> None:
     assert "my-flow" not in environment.models()
 
 
+@pytest.mark.slow
 def test_the_examples_live_and_leave_no_trace(environment: Environment) -> None:
     before = environment.models()
     for name in ("gentool-realnvp", "gentool-moons"):  # a build writes beside the sources
@@ -179,6 +183,7 @@ def test_the_examples_live_and_leave_no_trace(environment: Environment) -> None:
     assert not [p for p in site.rglob("*") if "realnvp" in p.name or "moons" in p.name]
 
 
+@pytest.mark.slow
 def test_the_pages_code_runs_as_printed(environment: Environment) -> None:
     """Every file of docs/plugins.md is written, and every command in its sh blocks is run."""
     names = write_files_of_the_page(environment.folder)

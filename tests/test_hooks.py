@@ -71,10 +71,11 @@ def model(before: str = "", annotation: str = DEPTH, more: str = "") -> str:
 
 @pytest.fixture
 def announce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Announce:
-    """Install made-up packages: announce(distribution, name, source, group)."""
+    """Install made-up packages, of acme or bolt: announce(distribution, name, source, group)."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("GENTOOL_PLUGINS", "acme,bolt")
     monkeypatch.setattr(plugins, "_manager", plugins._manager.__wrapped__)
     monkeypatch.setattr(hooks, "_called", set())
     monkeypatch.setattr(registry, "_SOURCES", list(registry._SOURCES))
@@ -117,6 +118,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 def test_bad_plugins_harm_nobody_and_the_doctor_names_each(
     announce: Announce, cli: Cli, tmp_path: Path
 ) -> None:
@@ -172,7 +174,7 @@ def test_the_environment_restricts_and_traces(
         monkeypatch.setenv("GENTOOL_PLUGINS", value)
         assert names() == built_in | expected, value
     assert "names 'x'" in cli("plugins", "doctor").err
-    monkeypatch.delenv("GENTOOL_PLUGINS")
+    monkeypatch.setenv("GENTOOL_PLUGINS", "acme")
     monkeypatch.setenv("GENTOOL_TRACE", "1")
     assert "trace: acme:deep gentool_model()" in cli("models").err
     monkeypatch.setenv("GENTOOL_TRACE", "0")

@@ -30,6 +30,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize("model", MODELS)
 def test_onnxruntime_draws_what_torch_draws(model: str, cli: Cli) -> None:

@@ -148,6 +148,7 @@ def test_the_picture_shows_the_nearest_images(
         np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.slow
 def test_stacked_digits_are_classified_channel_by_channel(glyphs: Dataset, tmp_path: Path) -> None:
     train, test = stack(glyphs.train, 2000, 0), stack(glyphs.test, 300, 1)
     assert train.x.shape == (2000, 3, 28, 28) and train.labels is not None

@@ -36,12 +36,13 @@ FIELD = 'depth: Annotated[int, Option("how deep", min=1)] = 3'
 
 @pytest.fixture
 def announce(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str, str], None]:
-    """Announce further entry points: announce(distribution, name, module source)."""
+    """Announce further entry points, of acme or bolt: announce(distribution, name, source)."""
     real = plugins.installed()
     extra: list[EntryPoint] = [p.entry_point for p in real]
     monkeypatch.setattr(plugins, "entry_points", lambda group: extra)
     monkeypatch.setattr(plugins, "_manager", plugins._manager.__wrapped__)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("GENTOOL_PLUGINS", "acme,bolt")
 
     def add(distribution: str, name: str, source: str) -> None:
         module = f"made_up_{distribution}_{len(extra)}"

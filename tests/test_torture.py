@@ -12,6 +12,7 @@ import pytest
 HERE = Path(__file__).resolve().parent / "torture"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "options"),
     [
