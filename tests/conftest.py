@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,27 @@ def cli(
         return Result(code, captured.out, captured.err)
 
     return run
+
+
+_TRAINED: dict[str, Path] = {}
+
+
+@pytest.fixture
+def trained(
+    cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Train as `gentool train ARGS --out NAME`: once for equal ARGS, and a copy for each test."""
+
+    def train(name: str, *arguments: object) -> Path:
+        key = repr(arguments)
+        if key not in _TRAINED:
+            original = tmp_path_factory.mktemp("trained") / "run"
+            result = cli("train", *arguments, "--out", original)
+            assert result.code == 0, result.err
+            _TRAINED[key] = original
+        return Path(shutil.copytree(_TRAINED[key], name))
+
+    return train
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,7 @@ def test_compiled_training_is_the_same_training(
     assert all(torch.isfinite(torch.tensor(v)) for v in means.values())
 
 
+@pytest.mark.slow
 def test_a_gradient_penalty_is_left_uncompiled_and_its_opponent_is_not(
     graphs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

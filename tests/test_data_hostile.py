@@ -239,6 +239,7 @@ def test_mutated_images_decode_or_are_broken(content, changes, resize):
         assert found.pixels.dtype == np.uint8 and found.pixels.shape[0] == 3
 
 
+@pytest.mark.slow
 def test_the_largest_image_allowed_stays_under_a_gigabyte(tmp_path):
     """50 megapixels of RGBA, the dearest mode, through every step, measured in its own process."""
     side = int(decode.MAX_PIXELS**0.5)

@@ -26,28 +26,15 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def vae(cli: Cli) -> Path:
-    cli(
-        "train",
-        "vae",
-        "--data",
-        "glyphs:1000",
-        "--hidden",
-        32,
-        "--steps",
-        30,
-        "--out",
-        "run",
-        *BRIEF,
-    )
-    return Path("run")
+def vae(trained: Callable[..., Path]) -> Path:
+    small = ("--data", "glyphs:1000", "--hidden", 32, "--steps", 30)
+    return trained("run", "vae", *small, *BRIEF)
 
 
 @pytest.fixture
-def ring(cli: Cli) -> Path:
-    small = ("--hidden", "16", "--steps", 20, "--sample-every", 0)
-    cli("train", "vae", "--data", "ring:3000", *small, "--out", "ring")
-    return Path("ring")
+def ring(trained: Callable[..., Path]) -> Path:
+    small = ("--data", "ring:3000", "--hidden", 16, "--steps", 20)
+    return trained("ring", "vae", *small, *BRIEF)
 
 
 def test_a_run_is_judged_and_remembers_it(cli: Cli, vae: Path) -> None:

@@ -61,6 +61,7 @@ def test_onnxruntime_draws_what_torch_draws(model: str, cli: Cli) -> None:
     assert not [p.name for p in Path().iterdir() if p.name.startswith(".m")]
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_a_graph_that_differs_is_not_kept(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from gentool_onnx import export

@@ -131,6 +131,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_wrong_kernels_are_found_out(name: str, tmp_path: Path) -> None:
     kind, file, change, check = MUTANTS[name]

@@ -107,6 +107,7 @@ def kolmogorov(u: Tensor) -> float:
     return float(torch.maximum((u - grid).abs().max(), (u - grid - 1 / n).abs().max())) * n**0.5
 
 
+@pytest.mark.slow
 def test_kolmogorov_smirnov(normals: Tensor) -> None:
     """1.95 is exceeded once in a thousand times; the seed is fixed."""
     assert kolmogorov(torch.special.ndtr(normals.double())) < 1.95

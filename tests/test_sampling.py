@@ -22,9 +22,8 @@ SMALL = ("--data", "glyphs:64", "--hidden", "8", "--latent-dim", "3", "--epochs"
 
 
 @pytest.fixture
-def run(cli: Cli, tmp_path: Path) -> Path:
-    assert cli("train", "vae", *SMALL, "--out", "run").code == 0
-    return tmp_path / "run"
+def run(trained: Callable[..., Path], tmp_path: Path) -> Path:
+    return tmp_path / trained("run", "vae", *SMALL)
 
 
 def test_a_file_alone_is_enough(cli: Cli, run: Path, tmp_path: Path) -> None:
