@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,13 +74,44 @@ def check_out(out: Path, force: bool = False, name: str = "--out") -> None:
         raise UserError(f"{shown} already exists; choose another {name}, or --force")
 
 
-def sweep(folder: Path) -> None:
-    """Remove what was being written aside where a process was killed."""
-    for path in list(folder.rglob(".*.tmp*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def open_regular(path: Path | str, most: int, *, folder: int | None = None) -> int:
+    """The descriptor of a regular file, for reading.
+
+    A link is not followed, a pipe not waited for, and no device is opened.
+
+    Args:
+        most: its size in bytes at most.
+        folder: the descriptor of an open folder to which `path` is relative.
+
+    Raises:
+        OSError: where there is no such file; its text says what is wrong.
+    """
+    shown = str(path)
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags, dir_fd=folder)
+    except ValueError as error:  # a zero byte
+        raise OSError(errno.EINVAL, str(error), shown) from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link", shown) from error
+        raise
+    status = os.fstat(descriptor)
+    problem = ""
+    if not stat.S_ISREG(status.st_mode):
+        problem = "it is no regular file"
+    elif status.st_size > most:
+        problem = f"it has {status.st_size:,} bytes, and {most:,} are the most that are read"
+    if problem:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, problem, shown)
+    return descriptor
+
+
+def read_regular(path: Path | str, most: int, *, folder: int | None = None) -> bytes:
+    """What a regular file holds; see `open_regular`. Raises OSError."""
+    with os.fdopen(open_regular(path, most, folder=folder), "rb") as file:
+        return file.read(most)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -62,8 +62,8 @@ def arrows(path: Path) -> set[str]:
 
 
 FLOORS = [
-    {"version", "errors", "subprocesses", "ops", "nn"},
-    {"spec", "noise", "files", "console"},
+    {"version", "errors", "files", "litter", "subprocesses", "ops", "nn"},
+    {"spec", "noise", "console"},
     {"model", "options", "weights", "runs"},
     {"plugins", "hookspecs", "hooks", "loading", "sampling", "data", "render", "exporters"},
     {"scaffold"},

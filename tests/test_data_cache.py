@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gentool import litter
 from gentool.data import DataOptions, cache, load
 from gentool.data.decoding import pool
 from gentool.data.sources import images
@@ -43,7 +44,8 @@ def sealed(facts: dict) -> str:
 
 
 def entries(home: Path) -> list[Path]:
-    return sorted(home.iterdir()) if home.is_dir() else []
+    found = sorted(home.iterdir()) if home.is_dir() else []
+    return [path for path in found if path.name != litter.MARK]
 
 
 @pytest.fixture
@@ -196,7 +198,7 @@ def test_old_entries_make_room(folder, home, monkeypatch):
     load(DataOptions(data=str(folder)))
     (old,) = entries(home)
     os.utime(old / "meta.json", (1, 1))
-    stale = home / ".abc-killed"
+    stale = home / f".{old.name}-k1lled_0"
     stale.mkdir()
     os.utime(stale, (1, 1))
     monkeypatch.setenv("GENTOOL_CACHE_GB", "0")

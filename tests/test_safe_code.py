@@ -191,12 +191,14 @@ def test_a_build_makes_its_folder_the_users_alone(
     home = tmp_path / "cache" / "kernels"
     home.mkdir(parents=True)
     home.chmod(0o775)
-    old, fresh, mine = (home / f"{name}" for name in (".building-old", ".building-new", ".mine"))
+    old, fresh, mine = (
+        home / f"{name}" for name in (".building-abcd_123", ".building-abcdefgh", ".mine")
+    )
     for folder in (old, fresh, mine):
         folder.mkdir()
     for folder in (old, mine):
         os.utime(folder, (1, 1))
-    link = home / ".building-link"
+    link = home / ".building-l1nkl1nk"
     link.symlink_to(tmp_path)
     monkeypatch.setenv("GENTOOL_CACHE", str(tmp_path / "cache"))
 

@@ -19,6 +19,9 @@ def resume(
         str | None, typer.Option("--max-time", help="Save and stop after this long, e.g. 2h.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="Another device.")] = None,
+    cache: Annotated[
+        str | None, typer.Option("--cache", help="Folder for data that can be made again.")
+    ] = None,
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit where nothing was changed."""
     from gentool import options, runs
@@ -28,4 +31,4 @@ def resume(
     from gentool.train.settings import TrainSettings
 
     values = {"epochs": epochs, "steps": steps, "max_time": max_time, "device": device}
-    say_done(resume(runs.find(run), given(options.fields_of(TrainSettings), values)))
+    say_done(resume(runs.find(run), given(options.fields_of(TrainSettings), values), cache))

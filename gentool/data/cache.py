@@ -16,9 +16,9 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,9 +28,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gentool import litter
 from gentool.data.dataset import Loaded, Report, Split
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
+from gentool.files import open_regular, read_regular
 from gentool.spec import Attribute
 
 FORMAT = 1
@@ -42,8 +44,9 @@ DEFAULT_LIMIT_GB = 50.0
 HEADER = 256
 """Where the data of an entry's .npy files begins, in bytes."""
 
-_META = "meta.json"
-_STALE_SECONDS = 24 * 3600
+_META, _LARGEST_META = "meta.json", 16 * 2**20
+_ENTRY, _DRAFT = re.compile("[0-9a-f]{32}"), re.compile(r"\.[0-9a-f]{32}-[a-z0-9_]{8}")
+_LARGEST = 2**50
 _BLOCK, _BLOCKS = 4096, 64
 
 
@@ -75,18 +78,23 @@ def look_up(options: DataOptions, key: dict[str, Any]) -> Loaded | None:
     """The entry of `key`, mapped read-only; None where there is none, or none that is sound."""
     name = _hash(key)
     folder = options.cache_folder() / "decoded" / name
+    if (loaded := _sound(folder, name)) is not None:
+        with contextlib.suppress(OSError):
+            os.utime(folder / _META)  # when it was last used, for `_make_room`
+    return loaded
+
+
+def _sound(folder: Path, name: str) -> Loaded | None:
+    """What the entry in `folder` holds, if it is whole and the one of that name."""
     try:
-        meta = json.loads((folder / _META).read_text("ascii"))
+        meta = json.loads(read_regular(folder / _META, _LARGEST_META))
         if meta.pop("check") != digest(meta) or (meta["format"], meta["key"]) != (FORMAT, name):
             return None
         if any(_check(folder / file) != tuple(seen) for file, seen in meta["files"].items()):
             return None
-        loaded = _mapped(folder, meta)
+        return _mapped(folder, meta)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    with contextlib.suppress(OSError):
-        os.utime(folder / _META)  # when it was last used, for `_make_room`
-    return loaded
 
 
 class Draft:
@@ -101,7 +109,7 @@ class Draft:
         self.home = options.cache_folder() / "decoded"
         self.notes: tuple[str, ...] = ()
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            litter.make_marked(self.home)
             self.folder = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
             self.kept = True
         except OSError as error:
@@ -201,24 +209,29 @@ class Draft:
         sealed = {**meta, "check": digest(json.loads(json.dumps(meta)))}
         (self.folder / _META).write_text(json.dumps(sealed), "ascii")
         _sync(self.folder / _META)
-        if not self.kept:
-            return _mapped(self.folder, meta)  # a mapping outlives its file's name
-        final = self._put_in_place()
-        _make_room(self.home, keep=final)
-        return _mapped(final, meta)
+        # Mapped before it is renamed: a mapping outlives its file's name, whoever takes that.
+        loaded = _mapped(self.folder, meta)
+        if self.kept:
+            self._put_in_place()
+            _make_room(self.home, keep=self.name)
+        return loaded
 
-    def _put_in_place(self) -> Path:
+    def _put_in_place(self) -> None:
+        """Rename the draft to the entry, unless another process was faster.
+
+        Where that does not work out, this process still has its own copy mapped.
+        """
         final = self.home / self.name
-        if final.exists():  # damaged, or another process was faster: the newest wins
-            old = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
+        for _ in range(2):
             with contextlib.suppress(OSError):
+                self.folder.rename(final)
+                return
+            if _sound(final, self.name) is not None:
+                return
+            old = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
+            with contextlib.suppress(OSError):  # damaged: out of the way
                 final.rename(old / "old")
             shutil.rmtree(old, ignore_errors=True)
-        try:
-            self.folder.rename(final)
-        except OSError:
-            return self.folder  # lost a race; this process still has its own copy to map
-        return final
 
 
 def _temporary() -> Path:
@@ -268,9 +281,9 @@ def _mapped(folder: Path, meta: dict[str, Any]) -> Loaded:
 
 def _check(path: Path) -> tuple[int, int]:
     """A file's size, and the CRC of up to 64 blocks spread over it, the last byte included."""
-    size = path.stat().st_size
     crc = 0
-    with path.open("rb", buffering=0) as file:
+    with os.fdopen(open_regular(path, _LARGEST), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
         last = max(size - _BLOCK, 0)
         for start in sorted({last * k // (_BLOCKS - 1) for k in range(_BLOCKS)}):
             file.seek(start)
@@ -317,24 +330,24 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _make_room(home: Path, keep: Path) -> None:
+def _make_room(home: Path, keep: str) -> None:
     """Remove drafts of killed processes, then the entries unused for longest over the limit."""
     try:
         limit = float(os.environ.get("GENTOOL_CACHE_GB", DEFAULT_LIMIT_GB)) * 1e9
     except ValueError:
         limit = DEFAULT_LIMIT_GB * 1e9
-    used = []
-    for entry in home.iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.startswith("."):
-                if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(entry, ignore_errors=True)
+    with litter.opened(home, marked=True) as folder:
+        if folder is None:
+            return
+        litter.sweep(folder, _DRAFT)
+        used = []
+        for name in filter(_ENTRY.fullmatch, litter.names(folder)):
+            with contextlib.suppress(OSError):
+                size = sum(file.stat().st_size for file in (home / name).iterdir())
+                used.append(((home / name / _META).stat().st_mtime, size, name))
+        total = sum(size for _, size, _ in used)
+        for _, size, name in sorted(used):
+            if total <= limit or name == keep:
                 continue
-            size = sum(file.stat().st_size for file in entry.iterdir())
-            used.append(((entry / _META).stat().st_mtime, size, entry))
-    total = sum(size for _, size, _ in used)
-    for _, size, entry in sorted(used, key=lambda item: item[0]):
-        if total <= limit or entry == keep:
-            continue
-        shutil.rmtree(entry, ignore_errors=True)  # a process that has it mapped keeps its pages
-        total -= size
+            litter.remove(folder, name)  # a process that has it mapped keeps its pages
+            total -= size

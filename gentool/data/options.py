@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from gentool import options
+from gentool.console import say
 from gentool.errors import UserError
 from gentool.spec import Option
 
@@ -50,6 +53,20 @@ class DataOptions:
         str | None,
         Option("folder for decoded data and downloads; default $GENTOOL_CACHE or ~/.cache/gentool"),
     ] = None
+
+    @classmethod
+    def of_run(cls, recorded: Any, cache: str | None, where: str) -> DataOptions:
+        """The options that a run recorded, but with the cache that its user chooses now.
+
+        A run may come from a stranger, and the cache is where gentool writes and removes.
+        Raises UserError for what is no such record.
+        """
+        if not isinstance(recorded, Mapping):
+            raise UserError(f"the data options {where} are no table")
+        asked: DataOptions = options.build(cls, recorded, where)
+        if asked.cache is not None and cache is None:
+            say(f"note: the run was trained with --cache {asked.cache}; to use it again, say so")
+        return replace(asked, cache=cache)
 
     def height_width(self) -> tuple[int, int] | None:
         """`size` as (H, W); None where the images keep theirs. Raises UserError."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gentool import data, options, runs
+from gentool import data, runs
 from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
@@ -74,8 +74,7 @@ def find_data(
             )
         saved = subject.run.read_config()
         where = f"in {printable(str(subject.run.config))}"
-        asked = options.build(DataOptions, saved.get("data_options", {}), where)
-        asked = dataclasses.replace(asked, cache=cache or asked.cache)
+        asked = DataOptions.of_run(saved.get("data_options", {}), cache, where)
         dataset = data.load(asked, progress=progress)
         if dataset.fingerprint != saved.get("fingerprint"):
             notes.append(

@@ -7,28 +7,24 @@ in one rename.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 import shutil
-import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gentool import subprocesses
+from gentool import litter, subprocesses
 from gentool.ops import cache, sources
 from gentool.ops.private import make_private
 
-PREFIX = ".building-"
-"""Of the folders in which a build is under way."""
-
-STALE_SECONDS = 24 * 3600
+BUILDING = re.compile(r"\.building-[a-z0-9_]{8}")
+"""Names of the folders in which a build is under way."""
 
 _COMPILE = "from gentool.ops.build import compile_here; compile_here({directory!r}, {cuda!r})"
 _VERIFY = "from gentool.ops.build import verify; verify({library!r})"
@@ -50,8 +46,10 @@ def build() -> Path:
         make_private(place.parent)
     except ValueError as error:
         raise RuntimeError(f"{error}; set GENTOOL_CACHE to a folder of your own") from error
-    _sweep(place.parent)
-    work = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.parent))
+    with litter.opened(place.parent) as home:
+        if home is not None:
+            litter.sweep(home, BUILDING)
+    work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
     try:
         _child(_COMPILE.format(directory=str(work), cuda=cuda_targets() or ""), "compiling")
         library = work / cache.LIBRARY
@@ -77,16 +75,6 @@ def build() -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return place / cache.LIBRARY
-
-
-def _sweep(home: Path) -> None:
-    """Remove what builds left that were killed: folders of our prefix, untouched for a day."""
-    for entry in home.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            status = entry.lstat()
-            old = time.time() - status.st_mtime > STALE_SECONDS
-            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and old:
-                shutil.rmtree(entry, ignore_errors=True)
 
 
 def cuda_targets() -> str | None:

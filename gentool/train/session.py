@@ -19,8 +19,9 @@ from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
-from gentool.files import sweep, user_errors, write_json
+from gentool.files import user_errors, write_json
 from gentool.hooks import Events
+from gentool.litter import sweep_run
 from gentool.model import Model, Prepares, parameter_count
 from gentool.plugins import Plugin
 from gentool.render.card import write_card
@@ -101,10 +102,10 @@ def start(job: Job, out: Path | None) -> Run:
     return run
 
 
-def resume(run: Run, changes: Mapping[str, Any]) -> Run:
+def resume(run: Run, changes: Mapping[str, Any], cache: str | None = None) -> Run:
     """Continue a run from its newest checkpoint; `changes` are settings that may differ."""
     saved = run.read_config()
-    job = read_job(run, saved, changes)
+    job = read_job(run, saved, changes, cache)
     world, dataset = setup(job)
     try:
         if dataset.fingerprint != saved.get("fingerprint"):
@@ -135,7 +136,7 @@ def locked_run(run: Run, world: World) -> Iterator[None]:
         yield
         return
     with locked(run.path):
-        sweep(run.path)
+        sweep_run(run.path)
         yield
 
 
@@ -160,8 +161,10 @@ def say_if_finished(trainer: Trainer) -> None:
         say(f"{trainer.run.path} is finished at step {trainer.step}; ask for more with --epochs")
 
 
-def read_job(run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Job:
-    """The job that a run's config.json describes, with some settings changed."""
+def read_job(
+    run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any], cache: str | None = None
+) -> Job:
+    """The job that a run's config.json describes, with some settings and the cache changed."""
     try:
         name, distribution = saved["model"], saved["plugin"]["distribution"]
         config, data_options, settings = (
@@ -185,7 +188,7 @@ def read_job(run: Run, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         plugin,
         spec,
         options.build(spec.config, config, source),
-        options.build(DataOptions, data_options, source),
+        DataOptions.of_run(data_options, cache, source),
         options.build(TrainSettings, {**settings, **changes}, source),
     )
 
