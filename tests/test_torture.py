@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent / "torture"
         ("kill.py", ("--models", "vae", "wgan", "--kills", "3")),
         ("faults.py", ("--every", "17")),
         ("fuzz.py", ("--count", "400", "--seed", "7")),
+        ("hammer.py", ("cache", "--count", "200")),
     ],
 )
 def test_short_form(script: str, options: tuple[str, ...], tmp_path: Path) -> None:
