@@ -114,6 +114,7 @@ class Model(nn.Module):
     Attributes:
         data: the shape of one example.
         latent_shape: shape of one z.
+        latent_prior: p(z), "gaussian" for N(0, I) or "uniform" in [−1, 1); see `prior`.
         support: what a likelihood is of: "binary" pixels; "continuous" values, whose density can
             be told in bits per dimension; "grey" pixels under a Bernoulli, which is no density;
             None where there is none.
@@ -122,6 +123,7 @@ class Model(nn.Module):
 
     data: DataSpec
     latent_shape: tuple[int, ...]
+    latent_prior: Literal["gaussian", "uniform"] = "gaussian"
     support: Literal["", "binary", "grey", "continuous"] | None = ""
     classes: int = 0
 
@@ -130,12 +132,15 @@ class Model(nn.Module):
         raise TypeError(f"{type(self).__name__} has no players()")
 
     def prior(self, n: int, noise: Noise) -> Tensor:
-        """Draw n latents z ~ p(z), standard normal unless a model says otherwise.
+        """Draw n latents z ~ p(z): by `latent_prior`, unless a model has its own.
 
         Returns:
             float32 (n, *latent_shape), on the device of `noise`.
         """
-        return noise.normal("z", (n, *self.latent_shape))
+        shape = (n, *self.latent_shape)
+        if self.latent_prior == "uniform":
+            return 2 * noise.uniform("z", shape) - 1
+        return noise.normal("z", shape)
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         """Turn latents into examples.

@@ -15,14 +15,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from gentool.model import Adam, Batch, Model, Objective, Player, Step
-from gentool.nn import at_least_fp32, pack_heads
+from gentool.nn import at_least_fp32, class_count, pack_heads, saturation
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_dcgan import DCGANConfig
 from gentool_dcgan.networks import Discriminator, Generator
-
-SATURATED = 0.995
-"""An accuracy of the discriminator that leaves the generator nothing to follow."""
 
 
 class DCGAN(Model):
@@ -31,11 +28,9 @@ class DCGAN(Model):
     def __init__(self, config: DCGANConfig, data: DataSpec) -> None:
         """Raises ValueError where config and data do not fit together."""
         super().__init__()
-        if config.conditional and not data.classes:
-            raise ValueError("--conditional needs data with labels, and this data has none")
         self.config, self.data = config, data
-        self.latent_shape = (config.latent_dim,)
-        self.classes = len(data.classes) if config.conditional else 0
+        self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
+        self.classes = class_count(config.conditional, data.classes)
         self.generator = Generator(data.shape, config.latent_dim, self.classes, config.width)
         self.discriminator = Discriminator(
             data.shape, self.classes, config.width, config.spectral_norm, config.pack
@@ -47,12 +42,6 @@ class DCGAN(Model):
             Player("discriminator", self.discriminator, self.discriminator_objective, adam),
             Player("generator", self.generator, self.generator_objective, adam),
         ]
-
-    def prior(self, n: int, noise: Noise) -> Tensor:
-        shape = (n, *self.latent_shape)
-        if self.config.noise == "uniform":
-            return 2 * noise.uniform("z", shape) - 1
-        return noise.normal("z", shape)
 
     def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
         """−E log D(x) − E log(1 − D(G(z))), with D = sigmoid(logit)."""
@@ -76,11 +65,7 @@ class DCGAN(Model):
 
     def warnings(self, scalars: Mapping[str, float]) -> list[str]:
         """Whether the discriminator is so sure that the generator gets no useful gradient."""
-        accuracy = scalars.get("d_accuracy", 0.0)
-        if accuracy < SATURATED:
-            return []
-        told = f"the discriminator tells {accuracy:.1%} apart, so the generator learns little; "
-        return [told + "try --spectral-norm or a lower --lr"]
+        return saturation(scalars, "--spectral-norm or a lower --lr")
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many images in (−1, 1) as the batch has, of the same labels."""

@@ -14,14 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from gentool.model import SGD, Adam, Batch, Model, Objective, OptimizerSpec, Player, Step
-from gentool.nn import Range, at_least_fp32, joined, mlp, one_hot, pack_heads, packed
+from gentool.nn import (
+    Range,
+    at_least_fp32,
+    class_count,
+    joined,
+    mlp,
+    one_hot,
+    pack_heads,
+    packed,
+    saturation,
+)
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_gan import GANConfig
 from gentool_gan.objectives import discriminator_loss, generator_loss, standing
-
-SATURATED = 0.995
-"""An accuracy of the discriminator that leaves the generator nothing to follow."""
 
 
 class GAN(Model):
@@ -30,11 +37,9 @@ class GAN(Model):
     def __init__(self, config: GANConfig, data: DataSpec) -> None:
         """Raises ValueError where config and data do not fit together."""
         super().__init__()
-        if config.conditional and not data.classes:
-            raise ValueError("--conditional needs data with labels, and this data has none")
         self.config, self.data = config, data
-        self.latent_shape = (config.latent_dim,)
-        self.classes = len(data.classes) if config.conditional else 0
+        self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
+        self.classes = class_count(config.conditional, data.classes)
         self.range = Range(data.kind, data.shape)
         self.generator = mlp(
             config.latent_dim + self.classes,
@@ -81,12 +86,6 @@ class GAN(Model):
         if self.data.kind == "points":
             self.range.fit(x)
 
-    def prior(self, n: int, noise: Noise) -> Tensor:
-        shape = (n, *self.latent_shape)
-        if self.config.noise == "uniform":
-            return 2 * noise.uniform("z", shape) - 1
-        return noise.normal("z", shape)
-
     def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
         with torch.no_grad():
             fake = self.fake(batch, step)
@@ -109,11 +108,7 @@ class GAN(Model):
 
     def warnings(self, scalars: Mapping[str, float]) -> list[str]:
         """Whether the discriminator is so sure that the generator gets no useful gradient."""
-        accuracy = scalars.get("d_accuracy", 0.0)
-        if accuracy < SATURATED:
-            return []
-        told = f"the discriminator tells {accuracy:.1%} apart, so the generator learns little; "
-        return [told + "try --smooth-real 0.1, --dropout 0.3 or a lower --lr"]
+        return saturation(scalars, "--smooth-real 0.1, --dropout 0.3 or a lower --lr")
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gentool import ops
 from gentool.model import Adam, Batch, Model, Objective, Player, Step
-from gentool.nn import Range, at_least_fp32, one_hot
+from gentool.nn import Range, at_least_fp32, class_count, one_hot
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_vae import VAEConfig
@@ -36,13 +36,11 @@ class VAE(Model):
     def __init__(self, config: VAEConfig, data: DataSpec) -> None:
         """Raises ValueError where config and data do not fit together."""
         super().__init__()
-        if config.conditional and not data.classes:
-            raise ValueError("--conditional needs data with labels, and this data has none")
         if config.net == "conv" and data.kind != "image":
             raise ValueError("--net conv is for images; for points use --net mlp")
         self.config, self.data = config, data
         self.latent_shape = (config.latent_dim,)
-        self.classes = len(data.classes) if config.conditional else 0
+        self.classes = class_count(config.conditional, data.classes)
         self.likelihood = make_likelihood(config.likelihood, config.sigma, data.kind)
         self.support = support_of(self.likelihood, config.binarize)
         # Points may lie anywhere; the networks see them centred and scaled.

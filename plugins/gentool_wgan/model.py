@@ -15,11 +15,17 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gentool.model import Adam, Batch, Model, Objective, OptimizerSpec, Player, RMSprop, Step
-from gentool.nn import Range, at_least_fp32
+from gentool.nn import (
+    ConvDiscriminator,
+    ConvGenerator,
+    Range,
+    at_least_fp32,
+    class_count,
+)
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_wgan import WGANConfig
-from gentool_wgan.networks import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
+from gentool_wgan.networks import MLPCritic, MLPGenerator
 from gentool_wgan.objectives import generator_loss, gradient_penalty, wasserstein
 
 
@@ -29,14 +35,12 @@ class WGAN(Model):
     def __init__(self, config: WGANConfig, data: DataSpec) -> None:
         """Raises ValueError where config and data do not fit together."""
         super().__init__()
-        if config.conditional and not data.classes:
-            raise ValueError("--conditional needs data with labels, and this data has none")
         images = data.kind == "image"
         if config.net == "conv" and not images:
             raise ValueError("--net conv is for images; for points use --net mlp")
         self.config, self.data = config, data
-        self.latent_shape = (config.latent_dim,)
-        self.classes = len(data.classes) if config.conditional else 0
+        self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
+        self.classes = class_count(config.conditional, data.classes)
         self.range = Range(data.kind, data.shape)
         # 10 as in the paper; 0.1 as in its published toy code: narrow modes far apart need steep
         # walls between them.
@@ -47,9 +51,12 @@ class WGAN(Model):
             # The published clipping code normalises in the critic; a penalty on each example's
             # own gradient forbids it (Gulrajani et al., section 4).
             norm = config.lipschitz == "clip"
-            size = (data.shape, config.latent_dim, self.classes, config.width)
-            self.generator = ConvGenerator(*size)
-            self.critic = ConvCritic(data.shape, self.classes, config.width, norm)
+            self.generator = ConvGenerator(
+                data.shape, config.latent_dim, self.classes, config.width, last_bias=True
+            )
+            self.critic = ConvDiscriminator(
+                data.shape, self.classes, config.width, batch_norm=norm, bias=True
+            )
         else:
             self.generator = MLPGenerator(
                 data.shape, config.latent_dim, self.classes, config.hidden, bounded=images
@@ -86,12 +93,6 @@ class WGAN(Model):
         """Measure where points lie; the range of images is known."""
         if self.data.kind == "points":
             self.range.fit(x)
-
-    def prior(self, n: int, noise: Noise) -> Tensor:
-        shape = (n, *self.latent_shape)
-        if self.config.noise == "uniform":
-            return 2 * noise.uniform("z", shape) - 1
-        return noise.normal("z", shape)
 
     def critic_objective(self, batch: Batch, step: Step) -> Objective:
         """L = E f(G(z)) − E f(x) + λ·E (‖∇f(x̂)‖ − 1)², the last term with --lipschitz gp."""

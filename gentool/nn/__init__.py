@@ -1,0 +1,25 @@
+"""Building blocks that several models share. They know nothing of what they are used for."""
+
+from gentool.nn.adversarial import saturation
+from gentool.nn.convolutional import ConvDiscriminator, ConvGenerator
+from gentool.nn.labels import class_count, joined, one_hot
+from gentool.nn.layers import FromVector, ToVector, at_least_fp32, halvings, mlp
+from gentool.nn.packs import pack_heads, packed
+from gentool.nn.range import Range
+
+__all__ = [
+    "ConvDiscriminator",
+    "ConvGenerator",
+    "FromVector",
+    "Range",
+    "ToVector",
+    "at_least_fp32",
+    "class_count",
+    "halvings",
+    "joined",
+    "mlp",
+    "one_hot",
+    "pack_heads",
+    "packed",
+    "saturation",
+]
