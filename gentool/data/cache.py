@@ -41,9 +41,6 @@ FORMAT = 1
 DEFAULT_LIMIT_GB = 50.0
 """Entries unused for longest are removed beyond this; $GENTOOL_CACHE_GB sets another limit."""
 
-HEADER = 256
-"""Where the data of an entry's .npy files begins, in bytes."""
-
 _META, _LARGEST_META = "meta.json", 16 * 2**20
 _ENTRY, _DRAFT = re.compile("[0-9a-f]{32}"), re.compile(r"\.[0-9a-f]{32}-[a-z0-9_]{8}")
 _LARGEST = 2**50
@@ -147,10 +144,10 @@ class Draft:
         path = self.path(name)
         kind = np.dtype(dtype)
         with path.open("wb") as file:
-            _write_header(file, shape, kind, HEADER)
+            _write_header(file, shape, kind)
             file.flush()
-            _claim(file.fileno(), HEADER + math.prod(shape) * kind.itemsize)
-        return np.memmap(path, kind, "r+", HEADER, shape)
+            _claim(file.fileno(), file.tell() + math.prod(shape) * kind.itemsize)
+            return np.memmap(path, kind, "r+", file.tell(), shape)
 
     def keep_rows(self, name: str, rows: Sequence[int]) -> np.ndarray:
         """Shrink an array to the given ascending rows, in place; returns it mapped."""
@@ -164,7 +161,7 @@ class Draft:
         whole.flush()
         shape, kind, offset = (len(rows), *whole.shape[1:]), whole.dtype, whole.offset
         with path.open("r+b") as file:
-            _write_header(file, shape, kind, offset)
+            _write_header(file, shape, kind)
             file.truncate(offset + math.prod(shape) * kind.itemsize)
         kept: np.ndarray = np.load(path, mmap_mode="r+", allow_pickle=False)
         return kept
@@ -308,11 +305,10 @@ def content(loaded: Loaded) -> str:
     return found.hexdigest()
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, ...], kind: np.dtype, length: int) -> None:
-    """The header of a .npy file, version 1.0, padded to `length` so that a new one fits."""
+def _write_header(file: BinaryIO, shape: tuple[int, ...], kind: np.dtype) -> None:
+    """The header of a .npy file. numpy leaves room in it for any number of rows."""
     facts = {"descr": kind.str, "fortran_order": False, "shape": tuple(map(int, shape))}
-    text = repr(facts).encode("ascii").ljust(length - 11) + b"\n"
-    file.write(b"\x93NUMPY\x01\x00" + (length - 10).to_bytes(2, "little") + text)
+    np.lib.format.write_array_header_1_0(file, facts)
 
 
 def _claim(descriptor: int, size: int) -> None:

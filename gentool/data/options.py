@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gentool import options
+from gentool.cachefolder import cache_folder
 from gentool.console import say
 from gentool.errors import UserError
 from gentool.spec import Option
@@ -83,11 +83,4 @@ class DataOptions:
 
     def cache_folder(self) -> Path:
         """Where decoded data and downloads lie; it need not exist yet."""
-        if self.cache:
-            return Path(self.cache).expanduser()
-        if named := os.environ.get("GENTOOL_CACHE"):
-            return Path(named).expanduser()
-        base = os.environ.get("XDG_CACHE_HOME")
-        # The XDG rule: a relative path there is to be ignored.
-        root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-        return root / "gentool"
+        return cache_folder(self.cache)

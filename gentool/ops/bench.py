@@ -23,6 +23,7 @@ from torch import Tensor
 from torch._C._autograd import DeviceType
 
 from gentool.ops import functional, native
+from gentool.ops.cpu import cpu_facts
 
 Phase = Literal["forward", "backward", "both"]
 Function = Callable[..., Any]
@@ -276,8 +277,9 @@ def _memory_and_launches(call: Call, device: str) -> tuple[float | None, int | N
 def environment(device: str) -> dict[str, Any]:
     """What the numbers were measured on and with."""
     facts = native.status()
+    cpu = cpu_facts().get("model name", "cpu")
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else cpu,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if device == "cuda" else None,
@@ -299,14 +301,6 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]], facts: dict[str, Any])
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows({**row, **facts} for row in rows)
-
-
-def _cpu_name() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as lines:
-            return next(x for x in lines if x.startswith("model name")).partition(":")[2].strip()
-    except (OSError, StopIteration):
-        return "cpu"
 
 
 def _commit() -> str | None:

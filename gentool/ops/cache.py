@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 
+from gentool.cachefolder import cache_folder
 from gentool.ops import sources
+from gentool.ops.cpu import cpu_flags
 
 LIBRARY, RECORD = "_C.so", "build.json"
 
@@ -67,25 +69,9 @@ def abi() -> str:
     return str(sysconfig.get_config_var("SOABI") or platform.python_implementation())
 
 
-def cpu_flags() -> frozenset[str]:
-    """The instruction sets of this processor, as far as the system tells."""
-    try:
-        with Path("/proc/cpuinfo").open() as lines:
-            for line in lines:
-                if line.startswith(("flags", "Features")):
-                    return frozenset(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return frozenset()
-
-
 def directory() -> Path:
     """The per-user cache of compiled libraries: `kernels` in $GENTOOL_CACHE or ~/.cache/gentool."""
-    if named := os.environ.get("GENTOOL_CACHE"):
-        return Path(named).expanduser() / "kernels"
-    base = os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "gentool" / "kernels"
+    return cache_folder() / "kernels"
 
 
 def key() -> str:

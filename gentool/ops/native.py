@@ -22,6 +22,7 @@ from types import ModuleType
 import torch
 
 from gentool.ops import cache, sources
+from gentool.ops.cpu import cpu_flags
 from gentool.ops.private import opened_file, opened_folder
 
 BUILD = "gentool kernels build"
@@ -122,8 +123,8 @@ def _check(record: cache.Record, library: int) -> None:
         raise ValueError(f"built for {record.abi}, this is {cache.abi()}")
     if record.sources != sources.digest(sources.root()):
         raise ValueError("built from other sources")
-    missing = set(record.needs) - cache.cpu_flags()
-    if missing and cache.cpu_flags():
+    missing = set(record.needs) - cpu_flags()
+    if missing and cpu_flags():
         raise ValueError(f"needs a processor with {', '.join(sorted(missing))}")
     size = os.fstat(library).st_size
     if record.size != size:  # loading a damaged library can kill the process

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
+
+from gentool.ops.cpu import cpu_facts, cpu_flags
 
 _precision = getattr(torch.backends.mkldnn, "matmul", None)
 
@@ -50,14 +50,6 @@ def is_exact() -> bool:
 
 def _is_left_at_avx2() -> bool:
     """An AMD processor with AVX-512 (bf16, which torch asks for) and without AMX."""
-    facts: dict[str, str] = {}
-    try:
-        with Path("/proc/cpuinfo").open(errors="replace") as lines:
-            for line in lines:
-                key, _, value = line.partition(":")
-                facts.setdefault(key.strip(), value)
-    except OSError:
-        return False
-    flags = facts.get("flags", "").split()
-    amd = facts.get("vendor_id", "").strip() == "AuthenticAMD"
+    flags = cpu_flags()
+    amd = cpu_facts().get("vendor_id") == "AuthenticAMD"
     return amd and "avx512_bf16" in flags and not any(f.startswith("amx") for f in flags)

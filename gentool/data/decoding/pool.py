@@ -1,4 +1,9 @@
-"""Decoding many images on all cores; the parent's side of `gentool.data.decoding.worker`."""
+"""Decoding many images on all cores; the parent's side of `gentool.data.decoding.worker`.
+
+Threads of `concurrent.futures` drive plain worker programs. Its process pool would not do: it
+pickles what it sends, it runs the caller's main module again, and one decoder that crashes breaks
+the whole pool, where here it costs that image alone.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,11 @@ import contextlib
 import json
 import os
 import queue
-import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from gentool.console import Progress
 from gentool.data.decoding.process import Process
@@ -40,6 +45,11 @@ class Decoded:
         self.bad.update({(split, row): reason for split, row, reason in answer["bad"]})
         self.stop = self.stop or answer["stop"]
 
+    def to_json(self) -> dict[str, Any]:
+        """The inverse of `add`: all of it as one answer."""
+        bad = [[split, row, reason] for (split, row), reason in self.bad.items()]
+        return {**vars(self), "bad": bad}
+
 
 class DecodePool:
     """The processes of one decode; a context manager, which ends them.
@@ -52,14 +62,17 @@ class DecodePool:
 
     def __init__(self, images: int, size: int) -> None:
         self._large = images > SMALL or size > SMALL_BYTES
-        self._spare = [Process() for _ in range(_cores())] if self._large else []
+        # Idle processes, the last used on top: the first few stay busy, the rest may never start.
+        self._idle: queue.LifoQueue[Process] = queue.LifoQueue()
+        for _ in range(_cores() if self._large else 0):
+            self._idle.put(Process())
 
     def __enter__(self) -> DecodePool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._spare:
-            self._spare.pop().end()
+        while not self._idle.empty():
+            self._idle.get().end()
 
     def decode(
         self, job: DecodeJob, items: Iterable[Item], total: int, progress: Progress
@@ -71,8 +84,7 @@ class DecodePool:
             total: how many there are.
             progress: called from this thread.
         """
-        batches = _Batches(items)
-        answers = self._spread(job, batches, total) if self._large else _here(job, batches)
+        answers = (self._spread if self._large else _here)(job, _batched(items))
         outcome, done = Decoded(), 0
         with contextlib.closing(answers):
             for count, answer in answers:
@@ -83,117 +95,69 @@ class DecodePool:
                     break
         return outcome
 
-    def _spread(self, job: DecodeJob, batches: _Batches, total: int) -> _Answers:
-        """The answers of all processes, as they come; each is fed by a thread of its own."""
-        answers: _Queue = queue.SimpleQueue()
-        over = threading.Event()
-        threads = [
-            threading.Thread(target=self._feed, args=(job, batches, answers, over), daemon=True)
-            for _ in range(_cores())
-        ]
-        for thread in threads:
-            thread.start()
-        done = 0
-        try:
-            while done < total:
-                count, answer = answers.get()
-                if isinstance(answer, BaseException):
-                    raise answer
-                yield count, answer
-                done += count
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
+    def _spread(self, job: DecodeJob, batches: Iterator[list[Item]]) -> _Answers:
+        """The answers of all processes, as they come; each exchange has a thread of its own."""
+        cores = _cores()
+        with ThreadPoolExecutor(cores) as threads:
+            running: set[Future[_Answer]] = set()
+            try:
+                for batch in batches:
+                    running.add(threads.submit(self._exchange, job, batch))
+                    if len(running) > 2 * cores:  # one being decoded and one ready for each
+                        done, running = wait(running, return_when=FIRST_COMPLETED)
+                        yield from (one.result() for one in done)
+                while running:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (one.result() for one in done)
+            finally:
+                threads.shutdown(cancel_futures=True)
 
-    def _feed(
-        self, job: DecodeJob, batches: _Batches, answers: _Queue, over: threading.Event
-    ) -> None:
-        process: Process | None = None
-        try:
-            batch = batches.take()
-            while batch is not None and not over.is_set():
-                process = process or self._ready(job)
-                if process is None:  # none is to be had here, so this thread works itself
-                    with contextlib.closing(Worker(job)) as worker:
-                        answers.put((len(batch.items), worker.decode(batch.items)))
-                    batch = batches.take()
-                    continue
-                process.send(batch.text)
-                following = batches.take()  # made ready while the process works
-                answer = process.receive()
-                if answer is None:  # it died: find out on which image
-                    process.end()
-                    process = None
-                    answer = self._one_by_one(job, batch.items)
-                answers.put((len(batch.items), answer))
-                batch = following
-        except BaseException as error:
-            answers.put((0, error))
-        finally:
-            if process is not None:
-                process.end()
-
-    def _one_by_one(self, job: DecodeJob, batch: list[Item]) -> dict[str, Any]:
-        """Decode a batch that crashed a process, each image in its own exchange."""
+    def _exchange(self, job: DecodeJob, batch: list[Item]) -> _Answer:
+        """Decode a batch in a process; where that dies, find out on which image."""
+        answer = self._ask(job, batch)
+        if answer is not None:
+            return len(batch), answer
+        if len(batch) == 1:
+            only = batch[0]
+            bad = [[only.split, only.row, "crashes the image decoder"]]
+            return 1, {"sizes": {}, "modes": {}, "frames": 0, "bad": bad, "stop": None}
         outcome = Decoded()
-        process: Process | None = None
         for item in batch:
-            process = process or self._ready(job)
-            answer = None
-            if process is not None:
-                process.send(json.dumps([item]))
-                answer = process.receive()
-            if answer is not None:
-                outcome.add(answer)
-                continue
-            outcome.bad[item.split, item.row] = "crashes the image decoder"
-            if process is not None:
-                process.end()
-                process = None
-        if process is not None:
-            process.end()
-        bad = [[split, row, reason] for (split, row), reason in outcome.bad.items()]
-        return {**vars(outcome), "bad": bad}
+            outcome.add(self._exchange(job, [item])[1])
+        return len(batch), outcome.to_json()
 
-    def _ready(self, job: DecodeJob) -> Process | None:
-        """A process that has the job; None where none can be had."""
+    def _ask(self, job: DecodeJob, batch: list[Item]) -> dict[str, Any] | None:
+        """A process's answer; None where it died. Where none can be had, this thread's own."""
         try:
-            process = self._spare.pop()
-        except IndexError:
+            process = self._idle.get_nowait()
+        except queue.Empty:
             process = Process()
-        if process.give(job):
-            return process
-        process.end()
-        return None
+        if process.has not in (None, job):  # it takes one job only
+            process.end()
+            process = Process()
+        if process.has is None and not process.give(job):
+            process.end()
+            with contextlib.closing(Worker(job)) as worker:
+                return worker.decode(batch)
+        process.send(json.dumps(batch))
+        answer = process.receive()
+        if answer is None:
+            process.end()
+        else:
+            self._idle.put(process)
+        return answer
 
 
-_Queue = queue.SimpleQueue[tuple[int, dict[str, Any] | BaseException]]
-_Answers = Generator[tuple[int, dict[str, Any]], None, None]
+_Answer = tuple[int, dict[str, Any]]
+"""How many images, and what `Worker.decode` says of them."""
+
+_Answers = Generator[_Answer, None, None]
 
 
-def _here(job: DecodeJob, batches: _Batches) -> _Answers:
+def _here(job: DecodeJob, batches: Iterator[list[Item]]) -> _Answers:
     with contextlib.closing(Worker(job)) as worker:
-        while (batch := batches.take()) is not None:
-            yield len(batch.items), worker.decode(batch.items)
-
-
-class _Batch(NamedTuple):
-    items: list[Item]
-    text: str  # the same as JSON
-
-
-class _Batches:
-    """Batches of items, from which several threads may take."""
-
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._batches = _batched(items)
-        self._lock = threading.Lock()
-
-    def take(self) -> _Batch | None:
-        with self._lock:
-            items = next(self._batches, None)
-        return None if items is None else _Batch(items, json.dumps(items))
+        for batch in batches:
+            yield len(batch), worker.decode(batch)
 
 
 def _batched(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -15,6 +15,7 @@ class Process:
     """Starts the program; it imports what it needs while the caller does something else."""
 
     def __init__(self) -> None:
+        self.has: DecodeJob | None = None
         self._child: subprocess.Popen[str] | None = None
         # One thread each: the processes are the parallelism.
         with contextlib.suppress(OSError):
@@ -28,7 +29,11 @@ class Process:
             )
 
     def give(self, job: DecodeJob) -> bool:
-        """Hand over the job; False where the process does not even start."""
+        """Hand over the job; False where the process does not even start.
+
+        A process takes one job; `has` is that.
+        """
+        self.has = job
         self.send(job.to_json())
         return self._line() == "ready\n"
 

@@ -60,14 +60,12 @@ class DecodeJob:
     Attributes:
         archive: the zip file, if the images lie in one.
         target: what each becomes; its size is set.
-        arrays: split -> an existing file for uint8 (N, C, H, W).
-        start: where in these files the first pixel goes, in bytes.
+        arrays: split -> an existing .npy file of uint8 (N, C, H, W).
     """
 
     archive: str | None
     target: Target
     arrays: dict[str, str]
-    start: int = 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -77,7 +75,7 @@ class DecodeJob:
         value = json.loads(text)
         target = value["target"]
         target["size"] = tuple(target["size"])
-        return cls(value["archive"], Target(**target), value["arrays"], value["start"])
+        return cls(value["archive"], Target(**target), value["arrays"])
 
 
 class Worker:
@@ -139,7 +137,8 @@ class _Rows:
     def __init__(self, path: str, job: DecodeJob) -> None:
         assert job.target.size is not None
         shape = (job.target.channels, *job.target.size)
-        self._start, self._size = job.start, math.prod(shape)
+        mapped: np.memmap = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._start, self._size = mapped.offset, math.prod(shape)
         self._run = np.empty((max(_RUN_BYTES // self._size, 1), *shape), np.uint8)
         self._first = self._n = 0
         self._file = os.open(path, os.O_WRONLY)

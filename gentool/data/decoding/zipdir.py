@@ -1,7 +1,8 @@
 """The directory of a zip file, read with bounded memory. Nothing is ever extracted.
 
-The standard `zipfile` would do, but builds half a kilobyte an entry before the first can be
-refused. Layout: APPNOTE 6.3, sections 4.3.12 (central directory) to 4.3.16 (end record).
+The standard `zipfile` would do, but it builds every entry before the first can be refused: for a
+million of them 640 MB and, at every start, ten times the seconds. Layout: APPNOTE 6.3, sections
+4.3.12 (central directory) to 4.3.16 (end record).
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class _Decoder:
             for split, indices in rows.items():
                 draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
             arrays = {split: str(draft.path(split)) for split in rows}
-            job = DecodeJob(self.archive, target, arrays, cache.HEADER)
+            job = DecodeJob(self.archive, target, arrays)
             total = sum(map(len, rows.values()))
             outcome = self.decoders.decode(job, self._items(), total, self.request.progress)
             self._raise_if_stopped(outcome, target)

@@ -1,0 +1,20 @@
+"""The one folder for what can be made again: decoded data, downloads, compiled libraries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder(asked: str | None = None) -> Path:
+    """`asked`, or $GENTOOL_CACHE, or ``gentool`` in $XDG_CACHE_HOME or ~/.cache.
+
+    It need not exist yet. The XDG rule on every system, which keeps old caches in their place;
+    `platformdirs` would move those on macOS and Windows, and costs a dependency for four lines.
+    """
+    if named := asked or os.environ.get("GENTOOL_CACHE"):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    # The XDG rule: a relative path there is to be ignored.
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "gentool"
