@@ -13,6 +13,7 @@ from torch import Tensor
 from gentool import options, plugins, runs, weights
 from gentool.errors import UserError, printable
 from gentool.model import Model
+from gentool.render.notebook import Samples
 from gentool.sampling import draw_samples
 from gentool.spec import ModelSpec
 
@@ -47,9 +48,11 @@ class LoadedModel:
         """Draw `n` examples; see `gentool.sampling.draw_samples` for every argument.
 
         Returns:
-            float32 on the CPU: images (n, C, H, W) in [0, 1], or points (n, D).
+            float32 on the CPU: images (n, C, H, W) in [0, 1], or points (n, D); a tensor that
+            a notebook shows as a picture.
         """
-        return draw_samples(self.model, n, self.device, seed=seed, labels=labels, z=z, draw=draw)
+        x = draw_samples(self.model, n, self.device, seed=seed, labels=labels, z=z, draw=draw)
+        return x.as_subclass(Samples)
 
 
 def load(

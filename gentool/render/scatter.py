@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,15 +14,26 @@ from gentool.files import written_aside
 REAL, FAKE = "#9aa5b1", "#d1495b"
 
 
-def save_scatter(
+def save_scatter(points: np.ndarray, path: Path, **details: Any) -> None:
+    """Write what `draw_scatter` draws as a PNG, atomically."""
+    figure = draw_scatter(points, **details)
+    with written_aside(Path(path)) as aside, aside.open("wb") as file:
+        print_png(figure, file)
+
+
+def print_png(figure: Figure, file: IO[bytes]) -> None:
+    """No software name in the file: equal runs give equal bytes."""
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+
+
+def draw_scatter(
     points: np.ndarray,
-    path: Path,
     *,
     real: np.ndarray | None = None,
     title: str = "",
     landscape: tuple[np.ndarray, tuple[float, float, float, float]] | None = None,
-) -> None:
-    """Draw points (N, D) as a PNG: D = 1 as a histogram, else the first two coordinates.
+) -> Figure:
+    """Draw points (N, D): D = 1 as a histogram, else the first two coordinates.
 
     Args:
         real: points of the data set to draw behind, (M, D).
@@ -54,6 +66,4 @@ def save_scatter(
         axes.legend(loc="upper right", fontsize=8, markerscale=3)
     if title:
         axes.set_title(title, fontsize=10)
-    with written_aside(Path(path)) as aside:
-        # No software name in the file: equal runs give equal bytes.
-        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
+    return figure
