@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # Processes that share the tests, one core each; WORKERS=0 runs them in one.
 WORKERS ?= auto
 
-.PHONY: demo test fast lint docs torture bench gpu clean
+.PHONY: demo test fast lint docs site torture bench gpu clean
 
 demo: $(VENV)/installed
 	$(BIN)/gentool train vae
@@ -29,6 +29,10 @@ lint: $(VENV)/tested
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_cli.py
 
+# The documentation as a site in site/, every page and every docstring checked on the way.
+site: $(VENV)/documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 torture: $(VENV)/tested
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/kill.py --kills 50
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/faults.py
@@ -43,7 +47,7 @@ gpu:
 	bash benchmarks/gpu.sh
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -52,4 +56,8 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt
 
 $(VENV)/tested: $(VENV)/installed
 	$(PIP) -e ".[test,onnx,tensorboard]"
+	touch $@
+
+$(VENV)/documented: $(VENV)/installed
+	$(PIP) -e ".[site]"
 	touch $@
