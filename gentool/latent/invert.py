@@ -18,14 +18,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gentool.console import Progress
 from gentool.latent.prior import Prior, device_of, draw, measure
 from gentool.model import Model
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """distance(x̂, rows) → (M,): how far samples x̂ (M, *shape) are from what is wanted of the images
 `rows`, int64 (M,); differentiable in x̂."""
-
-Progress = Callable[[str, int, int], None]
 
 ROWS = {"cpu": 640, "cuda": 8192}
 """Rows, images times restarts, that move at a time."""

@@ -24,7 +24,11 @@ def logistic(z: Tensor, y: Tensor, ridge: float = RIDGE) -> tuple[Tensor, Tensor
     u, target = (z.double() - centre) / scale, y.double()
     w = torch.zeros(z.shape[1] + 1, dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS(
-        [w], max_iter=200, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+        [w],
+        max_iter=300,
+        tolerance_grad=1e-8,
+        tolerance_change=1e-13,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:

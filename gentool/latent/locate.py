@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from gentool import data
+from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.decoding import decode
 from gentool.data.options import Channels, DataOptions, Fit
 from gentool.data.sources.npyfile import open_arrays
 from gentool.errors import UserError, nearest, printable
-from gentool.latent.invert import Descent, Progress
+from gentool.latent.invert import Descent
 from gentool.latent.points import Example, Latents, Picture, Point, Seed, parse_all, title
 from gentool.latent.prior import draw
 from gentool.latent.reconstruct import Method, Reconstruction, reconstruct

@@ -32,7 +32,8 @@ def kind_for(prior: Prior) -> Literal["slerp", "linear"]:
 
 def linear(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """The points (1 − t)·a + t·b of a line, (T, *shape), from a, b (*shape) and t (T,)."""
-    return torch.lerp(a, b, t.view(-1, *[1] * a.dim()).to(a.dtype))
+    along: Tensor = torch.lerp(a, b, t.view(-1, *[1] * a.dim()).to(a.dtype))
+    return along
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -58,8 +59,9 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         side = axis - (axis @ u) * u
         along, across = torch.cos(math.pi * s), torch.sin(math.pi * s)
         length = (1 - s) * p.norm() + s * q.norm()
-        path = along[:, None] * u + across[:, None] * (side / side.norm())
-        return (length[:, None] * path).view(-1, *a.shape).to(a.dtype)
+        circle: Tensor = along[:, None] * u + across[:, None] * (side / side.norm())
+        circle = length[:, None] * circle
+        return circle.view(-1, *a.shape).to(a.dtype)
     weights = torch.stack([torch.sin((1 - s) * omega), torch.sin(s * omega)], 1) / omega.sin()
     path = weights @ torch.stack([p, q])
     return path.view(-1, *a.shape).to(a.dtype)

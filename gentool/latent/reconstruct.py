@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gentool.console import Progress
 from gentool.errors import UserError
-from gentool.latent.invert import Descent, Progress, invert, squared_error
+from gentool.latent.invert import Descent, invert, squared_error
 from gentool.latent.prior import device_of
 from gentool.metrics.likelihood import importance_weighted
 from gentool.model import Batch, Encodes, HasLikelihood, Model

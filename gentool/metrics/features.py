@@ -68,7 +68,7 @@ def random_network(channels: int, height: int, width: int, device: torch.device)
     After the random embeddings of Naeem et al. (2020, section 4.2): they know no classes, so they
     favour none. The weights are drawn by exact arithmetic, the same on every machine.
     """
-    network = _network(channels, height, width, DIMS).to(device)
+    network = small_network(channels, height, width, DIMS).to(device)
     noise = Noise(0, "random-features", torch.zeros((), dtype=torch.int64), exact=True)
     with torch.no_grad():
         for name, p in network.named_parameters():
@@ -78,7 +78,7 @@ def random_network(channels: int, height: int, width: int, device: torch.device)
                 p.copy_(noise.normal(name, shape) * (2 / fan_in) ** 0.5)
             else:
                 p.zero_()
-    return Features("random", weights_hash(network), lambda x: network(_centred(x.to(device))))
+    return Features("random", weights_hash(network), lambda x: network(centred(x.to(device))))
 
 
 class Classifier(nn.Module):
@@ -98,7 +98,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.classes, self.per_channel = classes, per_channel
         channels = 1 if per_channel else shape[0]
-        self.body = _network(channels, *shape[1:], DIMS)
+        self.body = small_network(channels, *shape[1:], DIMS)
         self.head = nn.Linear(DIMS, classes)
         self.register_buffer("scale", torch.ones(()))
 
@@ -109,9 +109,9 @@ class Classifier(nn.Module):
     def hidden(self, x: Tensor) -> Tensor:
         """uint8 (n, C, H, W) → (n, 64), or (n, 64·C) with `per_channel`."""
         if not self.per_channel:
-            return F.relu(self.body(_centred(x)))
+            return F.relu(self.body(centred(x)))
         single = x.flatten(0, 1).unsqueeze(1)
-        return F.relu(self.body(_centred(single))).view(len(x), -1)
+        return F.relu(self.body(centred(single))).view(len(x), -1)
 
     def logits(self, x: Tensor) -> Tensor:
         """uint8 (n, C, H, W) → (n, classes), or (n, C, classes) with `per_channel`."""
@@ -163,7 +163,7 @@ def classifier(
         torch.manual_seed(0)
         network = Classifier((dataset.spec.shape[0], height, width), classes, per_channel)
     path = cache / "classifiers" / f"{dataset.fingerprint}-{_VERSION}.safetensors"
-    if not _read_back(network, path):
+    if not read_back(network, path):
         _train(network, dataset, device, progress)
         # The cache is a convenience: where it cannot be written, the next run trains again.
         with contextlib.suppress(OSError):
@@ -193,7 +193,7 @@ def weights_hash(network: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def _network(channels: int, height: int, width: int, outputs: int) -> nn.Sequential:
+def small_network(channels: int, height: int, width: int, outputs: int) -> nn.Sequential:
     """Strided 3×3 convolutions until a side is below 8, then one linear layer."""
     layers: list[nn.Module] = []
     wide = 32
@@ -207,7 +207,7 @@ def _network(channels: int, height: int, width: int, outputs: int) -> nn.Sequent
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(previous * height * width, outputs))
 
 
-def _centred(x: Tensor) -> Tensor:
+def centred(x: Tensor) -> Tensor:
     """uint8 as float in [−1, 1]."""
     return x.float() / 127.5 - 1
 
@@ -217,7 +217,7 @@ def _train(network: Classifier, dataset: Dataset, device: torch.device, progress
     x, labels = _examples(network, dataset.train.x, dataset.train.labels)
     network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    for step, rows in enumerate(_batches(len(x))):
+    for step, rows in enumerate(batch_rows(len(x))):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 - step / STEPS)
         logits = network.logits(x[rows].to(device))
@@ -232,7 +232,7 @@ def _train(network: Classifier, dataset: Dataset, device: torch.device, progress
     network.scale.copy_(hidden.square().mean().rsqrt())
 
 
-def _batches(n: int) -> Iterator[Tensor]:
+def batch_rows(n: int) -> Iterator[Tensor]:
     """Rows of STEPS batches: one random order of the examples after another."""
     generator = torch.Generator().manual_seed(0)
     rest = torch.empty(0, dtype=torch.int64)
@@ -269,7 +269,7 @@ def _accuracy(network: Classifier, dataset: Dataset, device: torch.device) -> fl
     return torch.cat(hits).mean().item()
 
 
-def _read_back(network: nn.Module, path: Path) -> bool:
+def read_back(network: nn.Module, path: Path) -> bool:
     """Load cached weights; a missing, damaged or foreign file is passed over."""
     if not path.is_file():
         return False
