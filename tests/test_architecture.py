@@ -69,6 +69,7 @@ FLOORS = [
     {"scaffold"},
     {"train"},
     {"metrics", "testing", "checkup"},
+    {"latent"},
     {"verify"},
     {"cli", "__main__"},
 ]
