@@ -103,18 +103,32 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> str:
-    """Equations as MathML."""
+    """Equations as MathML; and the `::` before a docstring's example is a colon here."""
 
     def replaced(match: re.Match[str]) -> str:
         display = "block" if match[2] == "[" else "inline"
         latex = match[3].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
         try:
-            return convert(latex, display=display)
+            return mathml(latex, display)
         except Exception as error:  # the converter raises whatever its parser meets
             LOG.warning("%s: cannot convert %r: %r", page.file.src_uri, latex, error)
             return match[0]
 
-    return MATH.sub(replaced, html)
+    return MATH.sub(replaced, html.replace("::</p>", ":</p>"))
+
+
+def mathml(latex: str, display: str) -> str:
+    r"""LaTeX as MathML that a browser shows by itself.
+
+    The converter takes letters such as 𝔼 and 𝒩 only from braces, and MathML sets no space between
+    a function such as \log and its argument.
+    """
+    braced = re.sub(r"(\\math(?:bb|cal))\s*(\w)", r"\1{\2}", latex)
+    return re.sub(
+        "(<mi>(?:log|exp)</mi>)",
+        r'\1<mspace width="0.17em"/>',
+        convert(braced, display=display),
+    )
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:

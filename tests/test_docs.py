@@ -36,3 +36,20 @@ def test_every_hook_is_documented() -> None:
     assert hooks
     for name in hooks:
         assert name in text, f"docs/plugins.md does not mention {name}"
+
+
+def test_every_figure_of_speed_has_the_command_that_measures_it() -> None:
+    """Section by section: where there is a measured figure, a command that exists is beside it."""
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    figure = re.compile(r"\d(?: ?(?:ms|µs|MiB|GB|images/s|FLOP/s|%)| s\b|×(?!\d))")
+    command = re.compile(r"`(?:time )?(?:python benchmarks/([\w.]+)|gentool )")
+    measured = 0
+    for section in re.split(r"^#{2,3} ", text, flags=re.MULTILINE)[1:]:
+        title = section.splitlines()[0]
+        scripts = command.findall(section)
+        if figure.search(section):
+            measured += 1
+            assert scripts, f"the section {title!r} has figures and no command"
+        for script in filter(None, scripts):
+            assert (ROOT / "benchmarks" / script).exists(), f"{title!r} names {script}"
+    assert measured >= 6
