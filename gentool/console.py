@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from gentool.errors import printable
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total) now and then, e.g. ("decoding images", 512, 50000)."""
-
-
-class LastingStream:
-    """A stream to a terminal that falls silent, instead of failing, once the terminal is gone."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with _surviving_terminal():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with _surviving_terminal():
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def _surviving_terminal() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EIO:  # what a terminal that hung up answers
-            raise
-        forget_terminal()
-
-
-def outlive_terminal() -> None:
-    """Let the program go on, silent, where its terminal goes away and SIGHUP is ignored.
-
-    A stream that the shell closed (``>&-``) becomes one to nowhere, on the free descriptor.
-    """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name) or Path(os.devnull).open("w")  # noqa: SIM115  (for good)
-        setattr(sys, name, LastingStream(stream) if stream.isatty() else stream)
-
-
-def forget_terminal() -> None:
-    """Send what would still be written to the terminal nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number in (1, 2):
-        if stat.S_ISCHR(os.fstat(number).st_mode):
-            os.dup2(nowhere, number)
-    os.close(nowhere)
 
 
 def speaks() -> bool:

@@ -58,6 +58,15 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def expanded(text: str | Path) -> Path:
+    """A path with its ``~`` resolved; raises UserError where that home folder is not known."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        shown = printable(str(text), 80)
+        raise UserError(f"the home folder in {shown} is not known here; write it out") from error
+
+
 def check_out(out: Path, force: bool = False, name: str = "--out") -> None:
     """Refuse to write over what is there, and names that cannot be written; raises UserError.
 
@@ -132,8 +141,11 @@ def user_errors(what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space there, or " if full else ""
         raise UserError(
-            f"cannot write {what} {printable(str(path))}: {reason}; choose another place with --out"
+            f"cannot write {what} {printable(str(path))}: {reason}; "
+            f"{advice}choose another place with --out"
         ) from error
 
 

@@ -62,7 +62,7 @@ def arrows(path: Path) -> set[str]:
 
 
 FLOORS = [
-    {"version", "errors", "files", "litter", "subprocesses", "cachefolder", "ops", "nn"},
+    {"version", "errors", "files", "litter", "streams", "subprocesses", "cachefolder", "ops", "nn"},
     {"spec", "noise", "console"},
     {"model", "options", "weights", "runs"},
     {"plugins", "hookspecs", "hooks", "loading", "sampling", "data", "render", "exporters"},

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from gentool.console import outlive_terminal
 from gentool.train.state import load_newest
 
 TRAIN = ("-m", "gentool", "train", "vae", "--data", "glyphs:256", "--hidden", "16")
@@ -76,11 +75,3 @@ def test_closed_streams_are_no_error(closed: str) -> None:
     assert subprocess.run(f"{command} {closed}", shell=True, check=False).returncode == 0
     wrong = shlex.join([sys.executable, "-m", "gentool", "train", "nosuch"])
     assert subprocess.run(f"{wrong} {closed}", shell=True, check=False).returncode == 2
-
-
-def test_only_terminals_are_outlived(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An error of a disk is not taken for a terminal that hung up."""
-    with (tmp_path / "results").open("w") as file:
-        monkeypatch.setattr(sys, "stdout", file)
-        outlive_terminal()
-        assert sys.stdout is file

@@ -10,7 +10,7 @@ import typer
 
 from gentool import options
 from gentool.cli.options import given, parameters, with_signature
-from gentool.console import loading_bar, print_json, print_table
+from gentool.console import loading_bar, print_json, print_table, tell
 from gentool.data.options import DataOptions
 from gentool.data.registry import sources
 from gentool.errors import UserError, printable
@@ -61,7 +61,7 @@ def _inspect(src: str, json: bool, out: Path | None, **values: Any) -> None:
         print_json(facts)
     else:
         for name, value in _lines(facts):
-            print(f"{name:<8} {printable(value, 400)}")
+            tell(f"{name:<8} {printable(value, 400)}")
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gentool.console import say, speaks
+from gentool.console import say, speaks, tell
 from gentool.runs import Run
 
 
@@ -10,4 +10,4 @@ def say_done(run: Run) -> None:
     """The run's path on stdout, the next command on stderr; once, whatever the processes."""
     if speaks():
         say(f"done; sample with: gentool sample {run.path} --n 64")
-        print(run.path)
+        tell(str(run.path))

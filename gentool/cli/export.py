@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gentool.console import say
+from gentool.console import say, tell
 from gentool.errors import UserError, printable
 from gentool.files import check_out
 
@@ -46,4 +46,4 @@ def export(
     exporters.run(exporter, job)
     for note in job.notes:
         say(note)
-    print(target)
+    tell(str(target))

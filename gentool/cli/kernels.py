@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gentool.console import print_json, print_table, say
+from gentool.console import print_json, print_table, say, tell
 from gentool.errors import UserError
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def status(json: Json = False) -> None:
     print_table(("device", "kernels", "why", "fix"), rows)
     for name in ("library", "compiler", "cpu_vectors", "cuda_targets", "torch"):
         if found[name]:
-            print(f"{name:<12} {found[name]}")
+            tell(f"{name:<12} {found[name]}")
 
 
 @app.command()
@@ -49,7 +49,7 @@ def build() -> None:
     if builder.cuda_targets() is None:
         say(f"building for the CPU only: {builder.why_no_cuda()}")
     try:
-        print(builder.build())
+        tell(str(builder.build()))
     except (RuntimeError, OSError) as e:
         raise UserError(f"the kernels were not built: {e}") from e
 

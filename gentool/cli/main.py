@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import Annotated, ClassVar
@@ -10,8 +11,9 @@ from typing import Annotated, ClassVar
 import typer
 
 from gentool.cli.lazy import LazyGroup, Verb
-from gentool.console import outlive_terminal, say, speaks, warnings_as_lines
-from gentool.errors import UserError
+from gentool.console import say, speaks, warnings_as_lines
+from gentool.errors import UserError, os_sentence, printable
+from gentool.streams import explain_bus_errors, flush_all, outlive_terminal
 from gentool.train.stopping import Stopped
 from gentool.version import __version__
 
@@ -47,6 +49,12 @@ app = typer.Typer(
 INTERRUPTED = 130
 """The exit code of Ctrl-C."""
 
+MISTAKE = 2
+"""The exit code of what a user can mend."""
+
+OUT_OF_MEMORY = re.compile(r"[Cc]an(no|')t allocate memory|out of memory|unable to mmap")
+"""In what torch and safetensors say; they raise a plain RuntimeError."""
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -79,44 +87,65 @@ def share_cores() -> None:
 def main() -> None:
     """The entry point: an error that a user can mend is one sentence and exit code 2."""
     outlive_terminal()
+    explain_bus_errors()
     warnings_as_lines()
     share_cores()
+    code = _answer()
+    if not flush_all(lambda error: say(f"gentool: {os_sentence(error)}")):
+        code = code or MISTAKE
+    sys.exit(code)
+
+
+def _answer() -> int:
+    """Run the verb; returns the exit code."""
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        _fail(error, str(error))
+        return _fail(error, str(error))
     except Stopped as stopped:
         if speaks():
             say(f"gentool: {stopped}")
-        sys.exit(stopped.code)
+        return stopped.code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # `gentool models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
+    except OSError as error:
+        return _fail(error, os_sentence(error))
     except Exception as error:
-        # Typer's own complaints have a common interface, but no common public base class.
-        if hasattr(error, "format_message"):
-            message = str(error.format_message())
-            if message.startswith("Usage:"):  # a bare `gentool` asks for help
-                print(message)
-                sys.exit(2)
-            _fail(error, message.rstrip("."))
-        if not speaks() and not os.environ.get("GENTOOL_DEBUG"):
-            # Another process failed and took the connection with it; it says why.
-            time.sleep(3)
-            sys.exit(2)
-        raise
+        return _explain(error)
     if code == INTERRUPTED:  # Typer turns Ctrl-C into a code
         say("gentool: interrupted")
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
-def _fail(error: Exception, message: str) -> None:
+def _explain(error: Exception) -> int:
+    """The sentence of an error that is neither ours nor the system's; a fault is raised again."""
+    # Typer's own complaints have a common interface, but no common public base class.
+    if hasattr(error, "format_message"):
+        message = str(error.format_message())
+        if message.startswith("Usage:"):  # a bare `gentool` asks for help
+            print(message)
+            return MISTAKE
+        return _fail(error, message.rstrip("."))
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+        return _fail(error, f"there is too little memory ({_first_line(error)}); ask for less")
+    if not speaks() and not os.environ.get("GENTOOL_DEBUG"):
+        # Another process failed and took the connection with it; it says why.
+        time.sleep(3)
+        return MISTAKE
+    raise error
+
+
+def _first_line(error: Exception) -> str:
+    return printable((str(error) or type(error).__name__).splitlines()[0], 200)
+
+
+def _fail(error: Exception, message: str) -> int:
     if os.environ.get("GENTOOL_DEBUG"):
         raise error
     if not speaks():
         # What fails everywhere is said once: the first process ends the others meanwhile.
         time.sleep(3)
     say(f"gentool: {message}")
-    sys.exit(2)
+    return MISTAKE

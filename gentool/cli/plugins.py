@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gentool import hookspecs, plugins
-from gentool.console import print_json, print_table, say
+from gentool.console import print_json, print_table, say, tell
 from gentool.errors import printable
 
 app = typer.Typer(
@@ -76,9 +76,10 @@ def doctor(
         for f in findings:
             for line in (f.problem, *f.advice):
                 if line:
-                    print(printable(f"{f.distribution}:{f.name}: {line}", 400))
+                    tell(f"{f.distribution}:{f.name}: {line}")
             if traceback and f.traceback:
-                print(f.traceback, end="")
+                for line in f.traceback.splitlines():
+                    tell(line)
     for name in plugins.unmatched():
         say(f"warning: GENTOOL_PLUGINS names {printable(name)!r}, which no installed plugin has")
     if any(f.problem for f in findings):
@@ -96,4 +97,4 @@ def new(
     folder = write(name, out or Path(name))
     shown = printable(str(folder))
     say(f"next: pip install -e {shown} && gentool train {name} && pytest {shown}")
-    print(folder)
+    tell(str(folder))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gentool.console import say
+from gentool.console import say, tell
 from gentool.errors import UserError, nearest, printable
 from gentool.files import check_out
 
@@ -69,7 +69,7 @@ def sample(
     out = out or _default_out(found, n, seed, class_, draw, z)
     kept = None if latents is None else latents.numpy()
     _write(x.numpy(), out, columns, kept, None if labels is None else labels.numpy())
-    print(out)
+    tell(str(out))
 
 
 def _default_out(

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gentool.data.order import fixed_order, held_out
 from gentool.data.registry import resolve, run
 from gentool.data.reshape import as_asked
 from gentool.errors import UserError, printable
+from gentool.files import expanded
 from gentool.spec import Attribute, DataSpec
 
 
@@ -64,7 +64,7 @@ def short_name(text: str) -> str:
     """A file-name safe name for run folders: "mnist" of "../data/mnist", "ring" of "ring:50"."""
     name, _, count = text.partition(":")
     if not (count.isdigit() and name.isidentifier()):
-        path = Path(text).expanduser()
+        path = expanded(text)
         name = path.resolve().name if path.name in ("", "..") else path.name
         name = re.sub(r"\.(zip|npz|npy|tar|gz)$", "", name, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:40].lower() or "data"

@@ -15,6 +15,7 @@ from gentool.console import Progress
 from gentool.data.dataset import Loaded
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, nearest, printable
+from gentool.files import expanded
 from gentool.hooks import collect
 from gentool.spec import SourceInfo
 
@@ -165,7 +166,7 @@ def resolve(text: str, options: DataOptions, progress: Progress) -> Request:
 
     A name wins over a path of the same spelling; ``./mnist`` means the path.
     """
-    name, path = text.partition(":")[0], Path(text).expanduser()
+    name, path = text.partition(":")[0], expanded(text)
     exists = bool(text) and _exists(path)
 
     def find() -> Request | None:

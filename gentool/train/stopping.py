@@ -8,8 +8,8 @@ import time
 from types import FrameType
 from typing import Any
 
-from gentool.console import forget_terminal
 from gentool.errors import UserError, printable
+from gentool.streams import forget_terminal
 
 
 class Stopped(Exception):
