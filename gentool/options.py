@@ -3,7 +3,7 @@
 A field such as ``latent_dim: Annotated[int, Option("size of z", min=1)] = 20`` is parsed from
 ``--latent-dim 20``, read from a TOML file or a checkpoint's header, checked against its bounds
 and shown by ``--help``, all from that one line. Supported types: int, float, bool, str,
-Literal[…], tuple[int | float | str, ...], and each of them ``| None``.
+Literal[…], tuple[int | float | str, ...], a number ``| Literal[…]``, and each of them ``| None``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Field:
     Attributes:
         base: int, float, bool or str: what the value, or each element of a tuple, is.
         many: the value is a tuple, written ``a,b,c``.
-        choices: the allowed values of a Literal; empty for any.
+        choices: the allowed values of a Literal; empty for any. Of a number, the words that may
+            stand instead of it.
         optional: None is allowed, and is what not giving the option means.
     """
 
@@ -52,9 +53,10 @@ class Field:
 
     @property
     def metavar(self) -> str:
-        if self.choices:
+        if self.choices and self.base is str:
             return "|".join(self.choices)
         word = {int: "INT", float: "FLOAT", str: "TEXT", bool: ""}[self.base]
+        word = "|".join((word, *self.choices))
         return f"{word},…" if self.many else word
 
     @property
@@ -105,9 +107,14 @@ def _field(config: type, field: dataclasses.Field[Any], hint: Any) -> Field:
         hint, *extras = get_args(hint)
         option = next((e for e in extras if isinstance(e, Option)), option)
     optional = False
+    choices: tuple[str, ...] = ()
     if get_origin(hint) in (Union, types.UnionType):
         rest = [a for a in get_args(hint) if a is not type(None)]
         optional = len(rest) < len(get_args(hint))
+        words = [a for a in rest if get_origin(a) is Literal]
+        numbers = [a for a in rest if a in (int, float)]
+        if len(rest) == 2 and words and numbers:
+            choices, rest = get_args(words[0]), numbers
         if len(rest) != 1:
             raise SpecError(f"{where} has the unsupported type {hint}")
         hint = rest[0]
@@ -117,12 +124,10 @@ def _field(config: type, field: dataclasses.Field[Any], hint: Any) -> Field:
         if len(arguments) != 2 or arguments[1] is not Ellipsis:
             raise SpecError(f"{where} has the unsupported type {hint}; use tuple[int, ...]")
         hint = arguments[0]
-    choices: tuple[str, ...] = ()
     if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if not all(isinstance(c, str) for c in choices):
-            raise SpecError(f"{where}: the choices of a Literal must be strings")
-        hint = str
+        choices, hint = get_args(hint), str
+    if not all(isinstance(c, str) for c in choices):
+        raise SpecError(f"{where}: the choices of a Literal must be strings")
     if hint not in (int, float, bool, str) or (many and hint is bool):
         raise SpecError(f"{where} has the unsupported type {hint}")
     return Field(field.name, hint, many, choices, optional, option, field.default)
@@ -139,7 +144,7 @@ def parse(field: Field, text: str) -> Any:
 
 
 def _parse_one(field: Field, text: str) -> Any:
-    if field.base is str:
+    if field.base is str or text in field.choices:
         return text
     if field.base is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -157,8 +162,15 @@ def _parse_one(field: Field, text: str) -> Any:
                 number = math.nan
             if math.isfinite(number) and number == int(number):
                 return int(number)
-        kind = "a whole number" if field.base is int else "a number"
-        raise UserError(f"{field.flag} is {printable(text)!r}, but it takes {kind}") from None
+        raise UserError(
+            f"{field.flag} is {printable(text)!r}, but it takes {_kind(field)}"
+        ) from None
+
+
+def _kind(field: Field) -> str:
+    """What a value of the field is, in words."""
+    kinds = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return " or ".join((kinds[field.base], *(() if field.base is str else field.choices)))
 
 
 def check(field: Field, value: Any) -> Any:
@@ -181,16 +193,15 @@ def check(field: Field, value: Any) -> Any:
 
 
 def _check_one(field: Field, value: Any) -> Any:
+    if field.base is not str and isinstance(value, str) and value in field.choices:
+        return value
     if isinstance(value, int) and abs(value) >= 2**63:
         raise UserError(f"{field.flag} is a number of {len(str(abs(value)))} digits; choose less")
     if field.base is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not field.base:  # not isinstance: True is no whole number
-        kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-        raise UserError(
-            f"{field.flag} is {printable(repr(value))}, but it takes {kind[field.base]}"
-        )
-    if field.choices and value not in field.choices:
+        raise UserError(f"{field.flag} is {printable(repr(value))}, but it takes {_kind(field)}")
+    if field.base is str and field.choices and value not in field.choices:
         raise UserError(
             f"{field.flag} is {printable(str(value))!r}, but it takes one of "
             f"{', '.join(field.choices)}{nearest(str(value), field.choices)}"

@@ -23,6 +23,7 @@ class Config:
     widths: Annotated[tuple[int, ...], Option("widths", min=1)] = (4, 4)
     name: Annotated[str | None, Option("a name")] = None
     loud: Annotated[bool, Option("noise", flag="shout")] = False
+    width: Annotated[float | Literal["each", "all"] | None, Option("a width", above=0)] = None
 
 
 BY_NAME = {f.name: f for f in fields_of(Config)}
@@ -35,6 +36,7 @@ configs = st.builds(
     widths=st.lists(st.integers(1, 2**40), min_size=1).map(tuple),
     name=st.none() | st.text(),
     loud=st.booleans(),
+    width=st.none() | st.sampled_from(["each", "all"]) | st.floats(1e-3, 10),
 )
 
 
@@ -78,6 +80,9 @@ def test_any_json_is_a_config_or_one_sentence(values: dict[str, object]) -> None
         ("widths", "8", (8,)),
         ("name", "none", None),
         ("rate", "1e-3", 1e-3),
+        ("width", "0.1", 0.1),
+        ("width", "each", "each"),
+        ("width", "none", None),
     ],
 )
 def test_what_people_write(name: str, text: str, value: object) -> None:
@@ -93,6 +98,8 @@ def test_what_people_write(name: str, text: str, value: object) -> None:
         ("mode", "fats", "did you mean 'fast'"),
         ("widths", "", "at least one"),
         ("loud", "maybe", "--shout"),
+        ("width", "ech", "a number or each or all"),
+        ("width", "-1", "more than 0"),
     ],
 )
 def test_bounds_speak(name: str, text: str, words: str) -> None:

@@ -192,6 +192,77 @@ def test_the_importance_weighted_bound_tightens_with_k() -> None:
     assert elbo > losses[0] > losses[1] > -log_p.mean().item() - 0.02
 
 
+@pytest.mark.parametrize("sigma", ["per-dim", "network"])
+@pytest.mark.parametrize("data", [IMAGE, POINTS], ids=["images", "points"])
+def test_a_sigma_for_each_value_is_torch_distributions(sigma: str, data: DataSpec) -> None:
+    """−log p(x|z), its gradient and its draws, in the data's own units."""
+    model = small(data, likelihood="gaussian", sigma=sigma)
+    if model.range is not None:
+        model.range.centre.fill_(3.0)
+        model.range.scale.fill_(2.0)
+    for p in model.likelihood.parameters():
+        torch.nn.init.uniform_(p, -2, 0)
+    x, z = batch(4, data).x, torch.randn(4, 3, dtype=torch.float64)
+    params = model.decode(z, None)
+    if sigma == "per-dim":
+        mean, deviation = params, model.likelihood.log_sigma.exp().expand_as(params)
+    else:
+        mean, raw = params.chunk(2, dim=1)
+        deviation = torch.exp(-7 + torch.nn.functional.softplus(raw + 7))
+    centre, scale = (3.0, 2.0) if model.range is not None else (0.0, 1.0)
+    exact = Normal(centre + scale * mean, scale * deviation)
+    expected = -exact.log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(model.nll(params, model.inward(x)), expected)
+
+    weights = [p for p in model.parameters() if p.requires_grad]
+    ours = torch.autograd.grad(
+        model.nll(params, model.inward(x)).sum(), weights, retain_graph=True, allow_unused=True
+    )
+    theirs = torch.autograd.grad(expected.sum(), weights, allow_unused=True)
+    torch.testing.assert_close(ours, theirs)
+    assert sum(g is not None and bool(g.abs().sum() > 0) for g in ours) > 2
+
+    many = z[:1].expand(20_000, -1)
+    drawn = model.likelihood.draw(model.decode(many, None).float(), noise()).double()
+    torch.testing.assert_close(drawn.mean(0), mean[0], rtol=0, atol=0.05)
+    torch.testing.assert_close(drawn.std(0), deviation[0], rtol=0.03, atol=0)
+    assert model.sample(z).shape == x.shape
+
+
+@pytest.mark.parametrize("sigma", ["per-dim", "network"])
+def test_constant_pixels_do_not_take_the_density_with_them(sigma: str) -> None:
+    """Half of the pixels never change: their σ stays at its floor, and the bound stays finite."""
+    torch.manual_seed(0)
+    model = VAE(VAEConfig(latent_dim=2, hidden=(16,), likelihood="gaussian", sigma=sigma), IMAGE)  # type: ignore[arg-type]
+    x = torch.rand(64, *IMAGE.shape)
+    x[:, :, :3] = 0
+    model.prepare(x)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for i in range(300):
+        optimizer.zero_grad()
+        loss = model.terms(Batch(x), step(number=i))["loss"]
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            model.likelihood.after_step()
+    _, log_sigma = model.likelihood.moments(model.decode(torch.zeros(1, 2), None))
+    assert torch.isfinite(loss)
+    constant, free = log_sigma.expand(1, *IMAGE.shape)[0, 0].split(3)
+    assert constant.min() >= -7 and constant.mean() < -3.5 and free.mean() > -2.5
+
+
+def test_dequantised_pixels_are_within_one_grey_level_and_stay_what_they_are() -> None:
+    model = small(likelihood="gaussian", dequantize=True)
+    pixels = torch.randint(0, 256, (200, *IMAGE.shape), dtype=torch.uint8)
+    x, target = model.presented(Batch(pixels / 255, None, pixels), noise())
+    assert x is target
+    u = x * 256 - pixels
+    assert 0 <= u.min() < 0.01 and 0.99 < u.max() < 1 + 1e-4
+    assert u.mean().item() == pytest.approx(0.5, abs=0.02)
+    again, _ = model.presented(Batch(x), noise(1))
+    assert again is x
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 33, 47), (1, 8, 64), (3, 5, 5)])
 @pytest.mark.parametrize("net", ["conv", "mlp"])
 def test_any_image_shape(shape: tuple[int, int, int], net: str) -> None:
@@ -235,7 +306,7 @@ def test_uint8_and_float_targets_agree() -> None:
     pixels = torch.randint(0, 256, (4, 1, 6, 5), dtype=torch.uint8)
     x = pixels / 255
     for name in ("bernoulli", "gaussian", "continuous-bernoulli", "none"):
-        likelihood = make_likelihood(name, 0.3, "image")
+        likelihood = make_likelihood(name, 0.3, IMAGE)
         params = torch.randn(4, 1, 6, 5)
         torch.testing.assert_close(likelihood.nll(params, pixels), likelihood.nll(params, x))
 

@@ -30,8 +30,12 @@ class VAEConfig:
         ),
     ] = "auto"
     sigma: Annotated[
-        float | None,
-        Option("standard deviation of the gaussian likelihood; none: learned", above=0),
+        float | Literal["per-dim", "network"] | None,
+        Option(
+            "standard deviation of the gaussian likelihood; none: one, learned; per-dim: one "
+            "learned for each value of an example; network: the decoder's second output",
+            above=0,
+        ),
     ] = None
     beta: Annotated[float, Option("weight of the KL term in the loss", min=0)] = 1.0
     kl_warmup: Annotated[
@@ -42,6 +46,13 @@ class VAEConfig:
     ] = 0.0
     binarize: Annotated[
         bool, Option("draw each pixel as 0 or 1 with its grey value, anew each time")
+    ] = False
+    dequantize: Annotated[
+        bool,
+        Option(
+            "add uniform noise below one grey level to each pixel, anew each time, so that a "
+            "density bounds the probability of the 256 levels"
+        ),
     ] = False
     iwae_k: Annotated[
         int, Option("latents an example in the importance-weighted bound; 1: the ELBO", min=1)
@@ -61,6 +72,8 @@ class VAEConfig:
             )
         if self.binarize and self.likelihood == "continuous-bernoulli":
             raise ValueError("--binarize makes 0 and 1 of the pixels: use --likelihood bernoulli")
+        if self.binarize and self.dequantize:
+            raise ValueError("--binarize and --dequantize exclude each other; drop one of them")
 
 
 @hookimpl

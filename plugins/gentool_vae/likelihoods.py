@@ -1,7 +1,8 @@
 """p(x|z): what the decoder's output means.
 
 Each likelihood gives −log p(x|z) summed over the dimensions of x, in nats; the mean image; and a
-draw x ~ p(x|z). `params` is the decoder's output: (N, C, H, W) for images, (N, D) for points.
+draw x ~ p(x|z). `params` is the decoder's output: (N, outputs·C, H, W) for images, (N, outputs·D)
+for points.
 """
 
 from __future__ import annotations
@@ -11,34 +12,42 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gentool import ops
 from gentool.nn import at_least_fp32
 from gentool.noise import Noise
+from gentool.spec import DataSpec
 
 
 class Likelihood(nn.Module):
-    """Base class. `density` says whether `nll` is a normalised −log p(x|z)."""
+    """Base class.
+
+    Attributes:
+        density: whether `nll` is a normalised −log p(x|z).
+        outputs: numbers that the decoder gives for each value of an example.
+    """
 
     density = True
+    outputs = 1
 
     def nll(self, params: Tensor, target: Tensor) -> Tensor:
         """−log p(x|z) of `target` (float in [0, 1], or uint8 read as t/255): (N,), nats."""
         raise TypeError(f"{type(self).__name__} has no nll()")
 
     def mean(self, params: Tensor) -> Tensor:
-        """E[x|z], of the shape of `params`."""
+        """E[x|z], of the shape of the examples."""
         raise TypeError(f"{type(self).__name__} has no mean()")
 
     def draw(self, params: Tensor, noise: Noise) -> Tensor:
-        """x ~ p(x|z), of the shape of `params`."""
+        """x ~ p(x|z), of the shape of the examples."""
         raise TypeError(f"{type(self).__name__} has no draw()")
 
     def after_step(self) -> None:
         """Called after each update of the weights, without gradients."""
 
     def bias_for(self, mean: Tensor) -> Tensor:
-        """The output bias under which E[x|z] is `mean` before anything is learned."""
+        """The output bias, `outputs` times as long, under which E[x|z] starts as `mean`."""
         return mean
 
 
@@ -110,37 +119,73 @@ class ContinuousBernoulli(Bernoulli):
 
 
 SMALLEST_LOG_SIGMA = -7.0
-"""The floor of a learned log σ: σ ≥ 0.0009, a quarter of a grey level."""
+"""The floor of a learned log σ: σ ≥ 0.0009, a quarter of a grey level. Without one, σ goes to 0
+where a pixel is the same in every image, and the density to infinity."""
+
+START = math.log(0.1)
+"""A learned log σ starts small: from σ = 1 on, ignoring z is cheaper than the first steps towards
+using it, and training stays there (posterior collapse)."""
 
 
 class Gaussian(Likelihood):
-    """x | z ~ N(params, σ²) with one σ: fixed, or learned as one parameter beside the networks."""
+    """x | z ~ N(params, diag σ²), with σ a parameter beside the networks.
 
-    def __init__(self, sigma: float | None) -> None:
+    −log p(x|z) = ½ Σ_i ((x_i − μ_i(z)) / σ_i)² + Σ_i log σ_i + (D/2) log 2π.
+    """
+
+    def __init__(self, sigma: float | None, shape: tuple[int, ...] = ()) -> None:
+        """`sigma` fixes it; with None it is learned, one for all values or, by `shape`, each."""
         super().__init__()
-        # A learned σ starts small: from 1 on, ignoring z is cheaper than the first steps towards
-        # using it, and training stays there (posterior collapse).
-        log_sigma = torch.tensor(math.log(0.1 if sigma is None else sigma))
+        log_sigma = torch.full(shape, START if sigma is None else math.log(sigma))
         self.log_sigma = nn.Parameter(log_sigma, requires_grad=sigma is None)
 
+    def moments(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and log σ, which broadcast to the shape of the examples."""
+        return params, self.log_sigma.to(params.dtype)
+
     def nll(self, params: Tensor, target: Tensor) -> Tensor:
-        mean = at_least_fp32(params)
-        log_sigma = self.log_sigma.to(mean.dtype)
+        mean, log_sigma = self.moments(at_least_fp32(params))
         target = _as_float(target, mean)
         squares = ((target - mean) * torch.exp(-log_sigma)).square().flatten(1).sum(1)
-        return 0.5 * squares + mean[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
+        if log_sigma.dim() == 0:  # one for all: D log σ
+            return 0.5 * squares + mean[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
+        logs = log_sigma.expand_as(mean).flatten(1).sum(1)
+        return 0.5 * squares + logs + mean[0].numel() * 0.5 * math.log(2 * math.pi)
 
     def mean(self, params: Tensor) -> Tensor:
-        return params
+        return self.moments(params)[0]
 
     def draw(self, params: Tensor, noise: Noise) -> Tensor:
-        eps = noise.normal("x", tuple(params.shape))
-        return params + torch.exp(self.log_sigma) * eps
+        mean, log_sigma = self.moments(params)
+        return mean + torch.exp(log_sigma) * noise.normal("x", tuple(mean.shape))
 
     def after_step(self) -> None:
         """Keep a learned σ from 0, where it goes on data with constant pixels."""
         if self.log_sigma.requires_grad:
             self.log_sigma.clamp_(min=SMALLEST_LOG_SIGMA)
+
+
+class NetworkGaussian(Gaussian):
+    """x | z ~ N(μ(z), diag σ²(z)): the decoder gives both, as in Kingma & Welling 2014, App. C.2.
+
+    The second half of its outputs, r, is log σ above a soft floor: log σ = floor + softplus(r −
+    floor), so that no pixel's density grows without bound, and there is a gradient everywhere.
+    """
+
+    outputs = 2
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def moments(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = params.chunk(2, dim=1)
+        return mean, SMALLEST_LOG_SIGMA + F.softplus(raw - SMALLEST_LOG_SIGMA)
+
+    def bias_for(self, mean: Tensor) -> Tensor:
+        return torch.cat([mean, torch.full_like(mean, START)])
+
+    def after_step(self) -> None:
+        """The floor is in `moments`."""
 
 
 class SquaredError(Likelihood):
@@ -177,8 +222,9 @@ def _as_float(target: Tensor, like: Tensor) -> Tensor:
     return target.to(like.dtype)
 
 
-def make_likelihood(name: str, sigma: float | None, kind: str) -> Likelihood:
-    """The likelihood of that name for ``"image"`` or ``"points"``; raises ValueError."""
+def make_likelihood(name: str, sigma: float | str | None, data: DataSpec) -> Likelihood:
+    """The likelihood of that name for such data; raises ValueError."""
+    kind = data.kind
     if name == "auto":
         name = "bernoulli" if kind == "image" else "gaussian"
     if kind == "points" and "bernoulli" in name:
@@ -186,7 +232,16 @@ def make_likelihood(name: str, sigma: float | None, kind: str) -> Likelihood:
             f"--likelihood {name} is for images in [0, 1]; for points use --likelihood gaussian"
         )
     if name == "gaussian":
-        return Gaussian(sigma)
+        return gaussian(sigma, data.shape)
     return {"bernoulli": Bernoulli, "continuous-bernoulli": ContinuousBernoulli}.get(
         name, SquaredError
     )()
+
+
+def gaussian(sigma: float | str | None, shape: tuple[int, ...]) -> Gaussian:
+    """The Gaussian of ``--sigma``: a number, "per-dim", "network", or None for one learned σ."""
+    if sigma == "network":
+        return NetworkGaussian()
+    if isinstance(sigma, str):
+        return Gaussian(None, shape)
+    return Gaussian(sigma)

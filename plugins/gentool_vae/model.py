@@ -41,20 +41,21 @@ class VAE(Model):
         self.config, self.data = config, data
         self.latent_shape = (config.latent_dim,)
         self.classes = class_count(config.conditional, data.classes)
-        self.likelihood = make_likelihood(config.likelihood, config.sigma, data.kind)
+        self.likelihood = make_likelihood(config.likelihood, config.sigma, data)
         self.support = support_of(self.likelihood, config.binarize)
         # Points may lie anywhere; the networks see them centred and scaled.
         self.range = Range(data.kind, data.shape) if data.kind == "points" else None
         self.encoder: ConvEncoder | MLPEncoder
         self.decoder: ConvDecoder | MLPDecoder
+        given = (self.likelihood.outputs * data.shape[0], *data.shape[1:])  # by the decoder
         if config.net == "conv":
-            arguments = (data.shape, self.classes, config.width, config.latent_dim)
-            self.encoder = ConvEncoder(*arguments, config.activation)
-            self.decoder = ConvDecoder(*arguments, config.activation)
+            sizes = (self.classes, config.width, config.latent_dim, config.activation)
+            self.encoder = ConvEncoder(data.shape, *sizes)
+            self.decoder = ConvDecoder(given, *sizes)
         else:
             widths = (self.classes, config.hidden, config.latent_dim, config.activation)
             self.encoder = MLPEncoder(data.size, *widths)
-            self.decoder = MLPDecoder(data.shape, *widths)
+            self.decoder = MLPDecoder(given, *widths)
         if config.init == "glorot":
             glorot_(self)
 
@@ -69,7 +70,7 @@ class VAE(Model):
         if self.range is not None:
             self.range.fit(x)
             x = self.inward(x)
-            if self.config.sigma is not None and isinstance(self.likelihood, Gaussian):
+            if isinstance(self.config.sigma, float) and isinstance(self.likelihood, Gaussian):
                 sigma = self.config.sigma / self.range.scale  # given in the data's units
                 self.likelihood.log_sigma.copy_(sigma.log())
         mean = x.mean(0) if self.config.net == "mlp" else x.mean((0, 2, 3))
@@ -142,6 +143,10 @@ class VAE(Model):
         if self.config.binarize and self.data.kind == "image":
             x = (noise.uniform("binarize", tuple(batch.x.shape)) < batch.x).to(batch.x.dtype)
             return x, x
+        if self.config.dequantize and batch.pixels is not None:
+            u = noise.uniform("dequantize", tuple(batch.x.shape))
+            x = (batch.pixels + u) / 256
+            return x, x
         return batch.x, batch.x if batch.pixels is None else batch.pixels
 
     def encode_moments(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -154,7 +159,7 @@ class VAE(Model):
         return self.encode_moments(self.inward(x), labels)[0]
 
     def decode(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """The parameters of p(x|z): (N, *shape)."""
+        """The parameters of p(x|z), as the likelihood reads them."""
         params: Tensor = self.decoder(z, one_hot(labels, self.classes, z))
         return params
 
