@@ -1,6 +1,6 @@
 """Packages from outside, installed by pip into an environment of their own.
 
-The scaffold's package, the two examples and the packages of docs/plugins.md live through their
+The scaffold's package, the examples and the packages of docs/plugins.md live through their
 whole life there: installed, listed, trained, sampled, judged, resumed, exported, removed.
 """
 
@@ -151,10 +151,11 @@ def test_the_scaffold_works_as_written(environment: Environment) -> None:
 @pytest.mark.slow
 def test_the_examples_live_and_leave_no_trace(environment: Environment) -> None:
     before = environment.models()
-    for name in ("gentool-realnvp", "gentool-moons"):  # a build writes beside the sources
+    examples = ("gentool-realnvp", "gentool-moons", "gentool-ppca")
+    for name in examples:  # a build writes beside the sources
         shutil.copytree(ROOT / "examples" / name, environment.folder / name)
-    environment.install("./gentool-realnvp", "./gentool-moons")
-    listed, doctor, sources, _, _, _, judged = environment.gentool(
+    environment.install(*(f"./{name}" for name in examples))
+    listed, doctor, sources, _, _, _, judged, _, both = environment.gentool(
         "gentool models --json",
         "gentool plugins doctor --json",
         "gentool data list",
@@ -162,6 +163,8 @@ def test_the_examples_live_and_leave_no_trace(environment: Environment) -> None:
         "gentool resume nvp --epochs 2",
         "gentool sample nvp --n 20 --out nvp/x.npz",
         "gentool evaluate nvp --metrics moons,nll --n 60 --nll-n 20 --k 2 --json",
+        "gentool train ppca --data moons:600 --latent-dim 1 --out pca",
+        "gentool evaluate nvp pca --metrics nll --nll-n 20 --k 2 --json",
     )
     realnvp = next(r for r in json.loads(listed) if r["name"] == "realnvp")
     assert realnvp["distribution"] == "gentool-realnvp"
@@ -170,17 +173,16 @@ def test_the_examples_live_and_leave_no_trace(environment: Environment) -> None:
     assert findings["moons"]["hooks"] == ["gentool_data_sources", "gentool_metrics"]
     assert "two interleaved half circles" in sources
     assert re.search(r'"on_moons"', judged) and re.search(r'"nll"', judged)
+    assert [record["model"]["name"] for record in json.loads(both)] == ["realnvp", "ppca"]
     config = json.loads((environment.folder / "nvp" / "config.json").read_text())
     assert config["plugin"] == {"distribution": "gentool-realnvp", "version": "0.1.0"}
-    passed = environment.run(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "gentool-realnvp", "gentool-moons"
-    )
-    assert "5 passed" in passed
-    environment.pip("uninstall", "--yes", "--quiet", "gentool-realnvp", "gentool-moons")
+    passed = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *examples)
+    assert "14 passed" in passed
+    environment.pip("uninstall", "--yes", "--quiet", *examples)
     assert environment.models() == before
     assert "moons" not in environment.gentool("gentool data list")[0]
     site = environment.python.parents[1] / "lib"
-    assert not [p for p in site.rglob("*") if "realnvp" in p.name or "moons" in p.name]
+    assert not [p for p in site.rglob("*") if any(e[8:] in p.name for e in examples)]
 
 
 @pytest.mark.slow
