@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gentool.metrics import knn
+from gentool.metrics import knn, tiles
 from gentool.metrics.memorisation import share_below
 from gentool.metrics.prdc import prdc
 from gentool.metrics.two_sample import nearest_neighbour
@@ -27,8 +27,8 @@ def test_neighbours_are_exact(
     n: int, m: int, d: int, k: int, tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tiles of every kind: of whole groups, ragged, and smaller than k."""
-    monkeypatch.setattr(knn, "ROWS", tile[0])
-    monkeypatch.setattr(knn, "COLUMNS", tile[1])
+    monkeypatch.setattr(tiles, "ROWS", tile[0])
+    monkeypatch.setattr(tiles, "COLUMNS", tile[1])
     a, b = cloud(n, d, 0), cloud(m, d, 1)
     distances, indices = knn.nearest(a, b, k)
     expected, order = brute(a, b).topk(k, largest=False)
@@ -37,8 +37,8 @@ def test_neighbours_are_exact(
 
 
 def test_no_point_is_its_own_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knn, "ROWS", 24)
-    monkeypatch.setattr(knn, "COLUMNS", 64)
+    monkeypatch.setattr(tiles, "ROWS", 24)
+    monkeypatch.setattr(tiles, "COLUMNS", 64)
     x = cloud(203, 4, 0)
     x[10] = x[150]  # a twin is a neighbour at distance 0; oneself is not
     expected = brute(x, x).fill_diagonal_(torch.inf).topk(3, largest=False).values
@@ -75,8 +75,8 @@ def test_too_few_points_is_an_error() -> None:
 
 @pytest.mark.parametrize("tile", [(16, 64), (1024, 2048)])
 def test_prdc_is_its_definition(tile: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knn, "ROWS", tile[0])
-    monkeypatch.setattr(knn, "COLUMNS", tile[1])
+    monkeypatch.setattr(tiles, "ROWS", tile[0])
+    monkeypatch.setattr(tiles, "COLUMNS", tile[1])
     real, fake, k = cloud(211, 6, 0), cloud(173, 6, 1, 0.5), 4
     among = [
         brute(x, x).fill_diagonal_(torch.inf).topk(k, largest=False).values[:, -1]
@@ -128,3 +128,75 @@ def test_share_below_is_the_mann_whitney_u() -> None:
     a, b = torch.tensor([1.0, 2.0, 2.0]), torch.tensor([2.0, 3.0])
     wins = [(1.0 if x < y else 0.5 if x == y else 0.0) for x in a.tolist() for y in b.tolist()]
     assert share_below(a, b) == pytest.approx(sum(wins) / 6)
+
+
+def hand_made(case: str) -> Tensor:
+    """Sets on which rounding is as large as a distance."""
+    if case == "narrow modes":
+        angle = torch.arange(600) % 8 * (torch.pi / 4)
+        return torch.stack([angle.cos(), angle.sin()], 1) + 1e-5 * cloud(600, 2, 0)
+    if case == "far clusters":
+        return torch.cat([cloud(300, 12, 0), cloud(300, 12, 1, 1e4)])
+    if case == "narrow modes, many dimensions":
+        return 10 * cloud(1, 40, 0) + 1e-5 * cloud(600, 40, 1)
+    if case == "exact ties":
+        return torch.cartesian_prod(*[torch.arange(5.0)] * 4)
+    if case == "duplicates":
+        return cloud(60, 20, 0).repeat(7, 1)
+    return torch.zeros((50, 9))  # constant
+
+
+HAND_MADE = ("narrow modes", "far clusters", "narrow modes, many dimensions", "exact ties")
+TIED = ("duplicates", "constant")
+
+
+@pytest.mark.parametrize("case", [*HAND_MADE, *TIED])
+@pytest.mark.parametrize("k", [1, 5])
+def test_every_neighbour_is_right_however_near(case: str, k: int) -> None:
+    x = hand_made(case)
+    expected = brute(x, x).fill_diagonal_(torch.inf).topk(k, largest=False).values
+    distances, indices = knn.nearest(x, x, k, itself=True)
+    torch.testing.assert_close(distances, expected, rtol=1e-12, atol=1e-300)
+    found = (x.double()[:, None] - x.double()[indices]).square().sum(2).sqrt()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("case", [*HAND_MADE, *TIED])
+def test_ties_are_decided_by_differences(case: str) -> None:
+    """Copies of the reals: each lies in its own ball, and on the rim of others'."""
+    x, k = hand_made(case), 5
+    radius = brute(x, x).fill_diagonal_(torch.inf).topk(k, largest=False).values[:, -1]
+    inside = brute(x, x) <= radius[:, None]
+    found = prdc(x, x.clone(), k)
+    assert found["precision"] == found["recall"] == found["coverage"] == 1
+    assert found["density"] == pytest.approx(inside.double().sum(0).mean().item() / k, rel=1e-12)
+
+
+def test_sevenfold_reals_equal_to_the_fakes() -> None:
+    """Balls of radius 0 are closed: they hold the copies that they are balls of."""
+    real = cloud(100, 64, 0)
+    found = prdc(real.repeat(7, 1), real.repeat(7, 1), 5)
+    assert found["precision"] == 1 and found["recall"] == 1 and found["density"] == 7 / 5
+
+
+def test_clusters_far_apart_have_the_density_of_clusters() -> None:
+    def clusters(seed: int) -> Tensor:
+        near, far = cloud(500, 2, seed), cloud(500, 2, seed + 1, 1e4)
+        return torch.cat([near, far])
+
+    assert prdc(clusters(0), clusters(2), 5)["density"] == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("d", [2, 64])
+def test_a_library_that_rounds_more_is_found_out(d: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products rounded to 8 bits: neighbours stay exact, since candidates are held to the bound."""
+    real = tiles.Products.tile
+
+    def rough(self: tiles.Products, rows: slice, columns: slice) -> Tensor:
+        found = real(self, rows, columns)
+        return found.bfloat16().float() if found.dtype == torch.float32 else found
+
+    monkeypatch.setattr(tiles.Products, "tile", rough)
+    x = cloud(400, d, 0)
+    expected = brute(x, x).fill_diagonal_(torch.inf).topk(5, largest=False).values
+    torch.testing.assert_close(knn.nearest(x, x, 5, itself=True)[0], expected)

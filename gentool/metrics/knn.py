@@ -1,72 +1,90 @@
-"""Exact nearest neighbours and ball counts by matrix products, in bounded memory.
+"""Exact nearest neighbours and ball counts, in bounded memory.
 
-‖a − b‖² = ‖a‖² − 2 a·b + ‖b‖²: with a row of b's norms appended, one matrix product gives a tile
-of distances, ranked up to the constant ‖a‖². A tile is small enough to stay in the cache, so the
-memory needed does not grow with the product of the two sizes.
+Every answer is that of float64 differences, whatever the data: where modes are narrow, the
+rounding of a matrix product is as large as a distance. Up to `DIRECT` dimensions all pairs are
+differenced. Beyond, products give candidates and a bound on their rounding; what the bound leaves
+open is decided by differences, so that speed costs no exactness.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from gentool.metrics.threads import each
+from gentool.metrics.tiles import PAIRS, Differences, Products, Tiles, blocks, squared, squared_to
 
-ROWS, COLUMNS = 128, 4096
-"""A tile of distances on the CPU: 2 MB of float32."""
+DIRECT = 4
+"""Up to so many dimensions differences cost about what products do."""
 
-GPU_ROWS, GPU_COLUMNS = 8192, 16384
-"""On a GPU launches cost more than memory."""
-
-GROUP = 32
-T = TypeVar("T")
+EXTRA = 2
+"""Candidates beyond the k that are wanted: a gap behind the k-th shows that none is missing."""
 
 
 def nearest(a: Tensor, b: Tensor, k: int, *, itself: bool = False) -> tuple[Tensor, Tensor]:
     """The k points of b nearest to each point of a.
 
-    The candidates are found by matrix products; their distances are then computed anew from
-    differences, so that near-duplicates do not suffer from cancellation.
-
     Args:
-        a: float32 (n, d); b: float32 (m, d), on one device.
+        a: float (n, d); b: float (m, d), on one device.
         k: from 1 to m (to m − 1 with `itself`).
         itself: a is b, and no point counts as its own neighbour.
 
     Returns:
-        distances float32 (n, k), ascending, and indices into b, int64 (n, k).
+        distances float64 (n, k), ascending, and indices into b, int64 (n, k).
 
     Raises:
         ValueError: where b has not enough points.
     """
-    if not 1 <= k <= len(b) - itself:
+    squares, found = nearest_squared(a, b, k, itself=itself)
+    return squares.sqrt(), found
+
+
+def nearest_squared(a: Tensor, b: Tensor, k: int, *, itself: bool = False) -> tuple[Tensor, Tensor]:
+    """As `nearest`, with squared distances."""
+    available = len(b) - itself
+    if not 1 <= k <= available:
         raise ValueError(f"{len(b)} points have no {k} nearest neighbours")
+    own = torch.arange(len(a), device=a.device) if itself else None
+    if a.shape[1] <= DIRECT:
+        return _ascending(*Differences(a, b).smallest(k, own), k)
+    squares = torch.empty((len(a), k), dtype=torch.float64, device=a.device)
     found = torch.empty((len(a), k), dtype=torch.int64, device=a.device)
-    ranked = _Tiles(a, b)
-
-    def search(rows: slice) -> None:
-        values, indices = [], []
-        for columns, tile in ranked.tiles(rows):
-            if itself:
-                _mask_diagonal(tile, rows, columns)
-            best, where = _smallest(tile, min(k, tile.shape[1]))
-            values.append(best)
-            indices.append(where + columns.start)
-        candidates = torch.cat(values, 1).topk(k, largest=False, sorted=False).indices
-        found[rows] = torch.cat(indices, 1).gather(1, candidates)
-
-    for _ in ranked.each_block(search):
-        pass
-    return _exact(a, b, found)
+    rest = torch.arange(len(a), device=a.device)
+    for level in (torch.float32, torch.float64, None):
+        ours = None if own is None else own[rest]
+        some, wanted = a[rest], min(k + EXTRA, available)
+        tiles: Tiles = Differences(some, b) if level is None else Products(some, b, level)
+        ranks, columns = tiles.smallest(wanted, ours)
+        exact = squared_to(some, b, columns)
+        squares[rest], found[rest] = _ascending(exact, columns, k)
+        if isinstance(tiles, Products):
+            rest = rest[~_certain(tiles, ranks.double(), exact, k, wanted == available)]
+        if level is None or not len(rest):
+            break
+    return squares, found
 
 
-def radii(x: Tensor, k: int) -> Tensor:
-    """Each point's distance to its k-th nearest other point: float32 (n,)."""
-    return nearest(x, x, k, itself=True)[0][:, -1].contiguous()
+def _certain(tiles: Products, ranks: Tensor, exact: Tensor, k: int, complete: bool) -> Tensor:
+    """Whether no point outside a row's candidates can be among its k nearest: bool (n,)."""
+    ranks = ranks + tiles.square.unsqueeze(1)
+    sound = ((ranks - exact).abs() <= tiles.error).all(1)  # a library may round more than fp32
+    if complete:
+        return sound
+    return sound & (exact.kthvalue(k, 1).values <= ranks.amax(1) - tiles.error)
+
+
+def _ascending(squares: Tensor, columns: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest of each row in ascending order, the lower column first where they tie."""
+    order = columns.argsort(1)
+    squares, columns = squares.gather(1, order), columns.gather(1, order)
+    order = squares.argsort(dim=1, stable=True)[:, :k]
+    return squares.gather(1, order), columns.gather(1, order)
+
+
+def squared_radii(x: Tensor, k: int) -> Tensor:
+    """Each point's squared distance to its k-th nearest other point: float64 (n,)."""
+    return nearest_squared(x, x, k, itself=True)[0][:, -1].contiguous()
 
 
 @dataclass(frozen=True)
@@ -87,92 +105,49 @@ class Balls:
 def balls(real: Tensor, fake: Tensor, real_radius: Tensor, fake_radius: Tensor) -> Balls:
     """Count, in one pass over all pairs, who lies within whose radius.
 
+    Balls are closed: a point at exactly the radius is inside. Distances are those that
+    `squared_radii` measures, so that ties are ties.
+
     Args:
-        real: float32 (n, d); fake: float32 (m, d).
-        real_radius: (n,); fake_radius: (m,).
+        real: float (n, d); fake: float (m, d).
+        real_radius: squared, float64 (n,); fake_radius: squared, float64 (m,).
     """
     n, m = len(real), len(fake)
     around = torch.zeros(m, dtype=torch.int64, device=real.device)
     in_fake = torch.zeros(n, dtype=torch.bool, device=real.device)
     reached = torch.zeros(n, dtype=torch.bool, device=real.device)
-    pairs = _Tiles(real, fake)
+    direct = real.shape[1] <= DIRECT
+    pairs = Differences(real, fake) if direct else Products(real, fake, torch.float32)
+    # A product's tile lacks ‖a‖², so that moves to the other side of each comparison.
+    square = pairs.square if isinstance(pairs, Products) else torch.zeros_like(real_radius)
+    error = pairs.error if isinstance(pairs, Products) else 0.0
 
     def count(rows: slice) -> Tensor:
-        # Tiles lack ‖a‖², so it moves to the other side of each comparison.
-        square = pairs.square[rows]
-        within = (real_radius[rows].square() - square).unsqueeze(1)
         holders = torch.empty(m, dtype=torch.int64, device=real.device)
+        limit = (real_radius[rows] - square[rows]).unsqueeze(1)
         for columns, tile in pairs.tiles(rows):
-            held = tile <= within
+            held = tile <= (limit + error).to(tile.dtype)
+            slack = (tile - fake_radius[columns].to(tile.dtype)).amin(1) + square[rows]
+            touched = slack <= error
+            if error:
+                _settle(held, tile <= (limit - error).to(tile.dtype), rows, columns)
+                for i in (touched & (slack > -error)).nonzero().flatten().tolist():
+                    gaps = tile[i] - fake_radius[columns] + square[rows][i]
+                    close = (gaps <= error).nonzero().flatten()
+                    exact = squared(real[rows][i].expand(len(close), -1), fake[columns][close])
+                    touched[i] = (exact <= fake_radius[columns][close]).any()
             holders[columns] = held.sum(0)
             reached[rows] |= held.any(1)
-            in_fake[rows] |= (tile - fake_radius[columns].square()).amin(1) <= -square
+            in_fake[rows] |= touched
         return holders
+
+    def _settle(held: Tensor, surely: Tensor, rows: slice, columns: slice) -> None:
+        """Decide by differences which of the pairs at the edge are held."""
+        i, j = (held & ~surely).nonzero(as_tuple=True)
+        for part in blocks(len(i), max(2, PAIRS // real.shape[1])):
+            p, q = i[part], j[part]
+            held[p, q] = squared(real[rows][p], fake[columns][q]) <= real_radius[rows][p]
 
     for holders in pairs.each_block(count):
         around += holders
     return Balls(around, in_fake, reached)
-
-
-class _Tiles:
-    """‖b‖² − 2 a·b, tile by tile, after moving the origin into the middle of b."""
-
-    def __init__(self, a: Tensor, b: Tensor) -> None:
-        # Distances are differences of norms: the smaller the norms, the less is cancelled.
-        centre = b.mean(0)
-        a, b = a - centre, b - centre
-        self.square = a.square().sum(1)
-        self.left = torch.cat([-2 * a, a.new_ones(len(a), 1)], 1)
-        self.right = torch.cat([b, b.square().sum(1, keepdim=True)], 1)
-        self.on_cpu = a.device.type == "cpu"
-
-    def each_block(self, function: Callable[[slice], T]) -> Iterator[T]:
-        """`function` of each block of rows, in order."""
-        rows = ROWS if self.on_cpu else GPU_ROWS
-        return each(function, list(_blocks(len(self.left), rows)), self.left.device)
-
-    def tiles(self, rows: slice) -> Iterator[tuple[slice, Tensor]]:
-        for columns in _blocks(len(self.right), COLUMNS if self.on_cpu else GPU_COLUMNS):
-            yield columns, self.left[rows] @ self.right[columns].T
-
-
-def _blocks(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(n, start + size)) for start in range(0, n, size))
-
-
-def _mask_diagonal(tile: Tensor, rows: slice, columns: slice) -> None:
-    """Put a point out of its own reach."""
-    first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
-    if first < last:
-        i = torch.arange(first, last, device=tile.device)
-        tile[i - rows.start, i - columns.start] = torch.inf
-
-
-def _smallest(tile: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k smallest of each row: values and columns, each (rows, k), in any order.
-
-    They lie in the k groups of columns with the smallest minima, and minima are cheap; a sort
-    of whole rows would cost more than the matrix product.
-    """
-    rows, width = tile.shape
-    groups = width // GROUP
-    if groups * GROUP != width or groups <= k:
-        best = tile.topk(k, largest=False, sorted=False)
-        return best.values, best.indices
-    # Group g holds the columns g, g + groups, …: the minimum runs over rows of memory.
-    by_group = tile.view(rows, GROUP, groups)
-    chosen = by_group.amin(1).topk(k, largest=False, sorted=False).indices
-    steps = torch.arange(GROUP, device=tile.device) * groups
-    columns = (chosen.unsqueeze(2) + steps).flatten(1)
-    best = tile.gather(1, columns).topk(k, largest=False, sorted=False)
-    return best.values, columns.gather(1, best.indices)
-
-
-def _exact(a: Tensor, b: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances of the neighbours that were found, from differences, in ascending order."""
-    k, d = found.shape[1], max(1, a.shape[1])
-    distances = torch.empty(found.shape, dtype=a.dtype, device=a.device)
-    for rows in _blocks(len(a), max(1, 2**21 // (k * d))):
-        distances[rows] = (a[rows].unsqueeze(1) - b[found[rows]]).square().sum(2).sqrt()
-    order = distances.argsort(dim=1, stable=True)
-    return distances.gather(1, order), found.gather(1, order)
