@@ -20,7 +20,12 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 LOG = logging.getLogger("mkdocs.gentool")
 
-FROM_THE_ROOT = {"index.md": "README.md", "changelog.md": "CHANGELOG.md"}
+FROM_THE_ROOT = {
+    "index.md": "README.md",
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
+}
 """Pages that lie beside this folder, by their names on the site."""
 
 GROUPS = {
@@ -75,6 +80,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         *({group: pages} for group, pages in grouped.items()),
         *([{"More": [f"{n}.md" for n in rest]}] if rest else []),
         {"Python API": [_api_page(title) for title in API]},
+        {"Contributing": ["contributing.md", "security.md"]},
         {"Changes": "changelog.md"},
     ]
     return config

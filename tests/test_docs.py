@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+AT_THE_ROOT = ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")
+PAGES = [*(ROOT / f"{n}.md" for n in AT_THE_ROOT), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_cli_page_is_what_the_program_prints() -> None:
@@ -53,3 +54,21 @@ def test_every_figure_of_speed_has_the_command_that_measures_it() -> None:
         for script in filter(None, scripts):
             assert (ROOT / "benchmarks" / script).exists(), f"{title!r} names {script}"
     assert measured >= 6
+
+
+def test_files_that_contributing_names_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.\w+|[\w-]+\.(?:toml|txt|md))`", text)
+    assert len(named) > 30
+    for name in named:
+        if "NAME" not in name:
+            assert (ROOT / name).exists(), name
+        else:
+            assert (ROOT / name).parent.exists() or "gentool_NAME" in name, name
+
+
+def test_make_has_the_targets_that_contributing_names() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"\bmake ([a-z]+)", text)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
