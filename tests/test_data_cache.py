@@ -15,7 +15,7 @@ from PIL import Image
 from gentool import litter
 from gentool.data import DataOptions, cache, load
 from gentool.data.decoding import pool
-from gentool.data.sources import images
+from gentool.data.sources import decoded
 from gentool.errors import UserError
 
 
@@ -51,8 +51,8 @@ def entries(home: Path) -> list[Path]:
 @pytest.fixture
 def decodes(monkeypatch) -> list[int]:
     """Grows by one with every decode of a folder."""
-    made, whole = [], images._Decoder.run
-    monkeypatch.setattr(images._Decoder, "run", lambda self: made.append(1) or whole(self))
+    made, whole = [], decoded._Decoder.run
+    monkeypatch.setattr(decoded._Decoder, "run", lambda self: made.append(1) or whole(self))
     return made
 
 

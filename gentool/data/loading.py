@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from gentool.console import Progress
+from gentool.data.attributes import converted
 from gentool.data.cache import content
 from gentool.data.dataset import Dataset, Loaded, Split
 from gentool.data.options import DataOptions
@@ -103,12 +104,11 @@ def _relabelled(test: Split, theirs: tuple[str, ...], ours: tuple[str, ...]) -> 
 
 
 def _reattributed(test: Split, theirs: tuple[Attribute, ...], ours: tuple[Attribute, ...]) -> Split:
-    """The test split with its attributes in training's order; without, where one is missing."""
+    """The test split with its attributes in training's order and scale; without, where one is
+    missing."""
     if test.attributes is None or theirs == ours:
         return test
-    if not set(ours) <= set(theirs) or not ours:
-        return replace(test, attributes=None)
-    return replace(test, attributes=test.attributes[:, [theirs.index(one) for one in ours]])
+    return replace(test, attributes=converted(test.attributes, theirs, ours))
 
 
 def _pick(split: Split, n: int, shuffled: bool) -> Split:

@@ -46,6 +46,9 @@ class DataOptions:
     on_bad_file: Annotated[
         BadFilePolicy, Option("stop at broken images, or leave them out and say how many")
     ] = "fail"
+    labels: Annotated[
+        str, Option("auto: label files beside the images; none; or a FILE (see docs/data.md)")
+    ] = "auto"
     limit: Annotated[
         int | None, Option("use N training examples only, picked by a fixed shuffle", min=1)
     ] = None

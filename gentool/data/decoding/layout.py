@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from gentool.data.tables.labelling import Labelling
 from gentool.errors import printable
 
 MAX_CLASSES = 10_000
@@ -32,18 +33,43 @@ class Layout:
         labels: split -> int64 labels in that order; empty where there are no classes.
         classes: names of the labels, safe to print.
         notes: what was left out or doubtful, a sentence each.
+        values: split -> attributes in that order, float64 (N, K), in their own units.
+        attributes: names of the K attributes, safe to print.
     """
 
     rows: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
 
 
-def lay_out(names: Sequence[str]) -> Layout:
-    """Sort out names such as "train/cat/1.png", at least one, separated by "/"."""
+def lay_out(names: Sequence[str], said: Labelling | None = None) -> Layout:
+    """Sort out names such as "train/cat/1.png", at least one, separated by "/".
+
+    Args:
+        said: what label files say; its labels and splits count before those of folders.
+    """
     start = _wrapper(names)
     split_of, inner, notes = _splits(names, start)
+    if said is not None and said.splits is not None:
+        split_of, notes = _said_splits(said.splits)
+    found = _by_folders(names, split_of, inner, notes)
+    if said is None:
+        return found
+    if said.labels is not None:
+        labels = {split: said.labels[rows] for split, rows in found.rows.items()}
+        found = replace(found, labels=labels, classes=said.classes)
+    values = {split: said.attributes[rows] for split, rows in found.rows.items()}
+    notes = found.notes + said.notes
+    return replace(found, values=values, attributes=said.names, notes=notes)
+
+
+def _by_folders(
+    names: Sequence[str], split_of: np.ndarray, inner: np.ndarray, notes: tuple[str, ...]
+) -> Layout:
+    """The layout that the folders of the paths give."""
     numbers: dict[str, int] = {}  # classes as they are met
     met = np.full(len(names), -1, np.int64)
     for i, name in enumerate(names):
@@ -68,6 +94,16 @@ def lay_out(names: Sequence[str]) -> Layout:
     label[[numbers[name] for name in classes]] = np.arange(len(classes))
     labels = {split: label[met[chosen]] for split, chosen in rows.items()}
     return Layout(rows, labels, tuple(printable(name, 100) for name in classes), notes)
+
+
+def _said_splits(said: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The split of every image, as `_splits` gives it, from a label file's words."""
+    test = "test" if "test" in said else "valid"
+    split_of = np.array([{"train": 0, test: 1}.get(one, -1) for one in said], np.int8)
+    left = sum(one not in ("train", test) for one in said)
+    if not left:
+        return split_of, ()
+    return split_of, (f"{left:,} images belong to neither train nor test, and are left out",)
 
 
 def _wrapper(names: Sequence[str]) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
-from gentool.data.decoding.decode import SUFFIXES
-from gentool.data.decoding.worker import Member
+from gentool.data.decoding.decode import SUFFIXES, BadImageError
+from gentool.data.decoding.worker import Member, read
 from gentool.data.decoding.zipdir import ZipDirectory
+from gentool.data.tables.find import LabelFile, is_label_file, of_path
 from gentool.errors import UserError, printable
 
 MAX_FILES = 10_000_000
@@ -26,16 +29,22 @@ class Entry(NamedTuple):
     problem: str = ""  # why it cannot be read, known from the listing alone
 
 
+_Stamp = tuple[str, int, int, str]
+"""Of a file: its name, size, time in ns, and why it cannot be read."""
+
+
 class Listing(NamedTuple):
     entries: list[Entry]
     ignored: int  # files that are no images by their name
+    tables: list[LabelFile]
 
 
 class Found(NamedTuple):
-    """What a walk finds: stamps of the images, [name, size, mtime in ns, problem], and the rest."""
+    """What a walk finds: stamps of the images and the label files, and the number of the rest."""
 
     root: str
-    stamps: list[tuple[str, int, int, str]]
+    stamps: list[_Stamp]
+    tables: list[_Stamp]
     ignored: int
 
     def listing(self) -> Listing:
@@ -44,7 +53,8 @@ class Found(NamedTuple):
             Entry(name, f"{self.root}/{name}", size, problem)
             for name, size, _, problem in self.stamps
         ]
-        return Listing(entries, self.ignored)
+        files = [of_path(f"{self.root}/{name}", name) for name, *_ in self.tables]
+        return Listing(entries, self.ignored, files)
 
 
 def walk(root: str) -> Found:
@@ -52,7 +62,8 @@ def walk(root: str) -> Found:
 
     Links are followed, each folder once. Raises UserError for a folder that cannot be read.
     """
-    stamps: list[tuple[str, int, int, str]] = []
+    stamps: list[_Stamp] = []
+    tables: list[_Stamp] = []
     ignored = 0
     seen: set[tuple[int, int]] = set()
     folders = [""]
@@ -67,11 +78,13 @@ def walk(root: str) -> Found:
                 folders.append(name)
             elif _is_image(one.name):
                 stamps.append((name, *_stamp(one)))
+            elif is_label_file(one.name):
+                tables.append((name, *_stamp(one)))
             else:
                 ignored += 1
         if len(stamps) > MAX_FILES:
             raise UserError(f"{printable(root)} holds more than {MAX_FILES:,} images")
-    return Found(root, stamps, ignored)
+    return Found(root, stamps, tables, ignored)
 
 
 def _inside(folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
@@ -107,17 +120,31 @@ def _stamp(found: os.DirEntry[str]) -> tuple[int, int, str]:
 def members(directory: ZipDirectory) -> Listing:
     """Every image in the zip. Raises UserError for a directory that is damaged or hostile."""
     entries: dict[str, Entry] = {}
+    tables: dict[str, LabelFile] = {}
     ignored = 0
     for found in directory.entries():
         name = found.name
         if _HIDDEN.search(name):
             continue
-        if not _is_image(name):
-            ignored += 1
-            continue
         # Of two entries with one name the later counts, as for every unpacker.
-        entries[name] = Entry(name, found.member, found.member.stored, found.problem)
-    return Listing(list(entries.values()), ignored)
+        if _is_image(name):
+            entries[name] = Entry(name, found.member, found.member.stored, found.problem)
+        elif is_label_file(name) and not found.problem:
+            tables[name] = LabelFile(name, partial(_read, directory.path, found.member))
+        else:
+            ignored += 1
+    return Listing(list(entries.values()), ignored, list(tables.values()))
+
+
+def _read(archive: Path, member: Member) -> bytes:
+    """One file of the zip. Raises OSError where it is damaged or too large."""
+    descriptor = os.open(archive, os.O_RDONLY)
+    try:
+        return read(member, descriptor)
+    except BadImageError as error:
+        raise OSError(f"it {error}") from error
+    finally:
+        os.close(descriptor)
 
 
 def _is_image(name: str) -> bool:

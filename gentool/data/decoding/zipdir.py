@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,10 @@ class ZipDirectory:
         except OSError as error:
             raise UserError(f"{self.shown} cannot be read: {error.strerror or error}") from error
         self.digest = hashlib.sha256(self._raw).hexdigest()
+
+    def mentions(self, names: Iterable[str]) -> bool:
+        """Whether any of the names may stand in the directory; a quick look at its bytes."""
+        return any(name.encode() in self._raw for name in names)
 
     def entries(self) -> Iterator[ZipEntry]:
         """Every file, folders left out. Raises UserError at a name that leaves the archive."""

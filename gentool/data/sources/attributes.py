@@ -1,8 +1,7 @@
 """Attributes beside the examples of an ``.npz``: numbers (N, K), a column each.
 
 ``attributes`` (or ``attributes_train`` and ``attributes_test``) holds them, ``attribute_names`` the
-K names. A column of 0 and 1 alone is binary; any other is continuous, and comes out standardised
-by the training split's mean and standard deviation.
+K names; see `gentool.data.attributes` for what becomes of them.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
+from gentool.data.attributes import MAX_ATTRIBUTES, standardised
 from gentool.data.order import fixed_order
 from gentool.data.sources.npyfile import ArrayFile
 from gentool.errors import UserError, printable
 from gentool.spec import Attribute
 
 NAMES = "attribute_names"
-MAX_ATTRIBUTES = 1_000
 
 
 class Counted(Protocol):
@@ -59,18 +58,7 @@ def read_attributes(
     if any(array.shape[1] != width for array in values.values()):
         raise UserError(f"{chosen['train'].shown}: training and test differ in their attributes")
     names = _names(found.get(NAMES), width)
-    known = tuple(describe(name, values["train"][:, k], values) for k, name in enumerate(names))
-    mean = np.array([one.mean for one in known])
-    scale = np.array([one.scale for one in known])
-    return {s: ((v - mean) / scale).astype(np.float32) for s, v in values.items()}, known
-
-
-def describe(name: str, train: np.ndarray, values: Mapping[str, np.ndarray]) -> Attribute:
-    """Binary where every value of the column is 0 or 1, else with its mean and deviation."""
-    if np.isin(train, (0, 1)).all() and all(np.isfinite(v).all() for v in values.values()):
-        return Attribute(name)
-    spread = float(train.std())
-    return Attribute(name, "continuous", float(train.mean()), spread if spread > 0 else 1.0)
+    return standardised(names, values)
 
 
 def _columns(file: ArrayFile, n: int) -> np.ndarray:

@@ -1,0 +1,264 @@
+"""Decoding a listing of images into a new entry of the cache, whatever they lie in."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gentool.data import cache
+from gentool.data.attributes import standardised
+from gentool.data.dataset import BadFile, Loaded, Report, Split
+from gentool.data.decoding import decode, pool
+from gentool.data.decoding.layout import Layout, lay_out
+from gentool.data.decoding.listing import Entry, Listing
+from gentool.data.decoding.worker import DecodeJob, Item, read
+from gentool.data.registry import Request
+from gentool.data.tables.find import beside, of_path, read_all
+from gentool.errors import UserError, printable
+
+_LOOKED_AT = 16  # images that are decoded to guess size and colour
+_TRIED = 1000  # broken images, one after the other, until the rest is not tried
+
+
+class MixedSizesError(UserError):
+    """The images differ in size, and no --size was given."""
+
+
+class _ColouredError(Exception):
+    """A coloured image turned up where all were thought to be grey."""
+
+
+def load_images(
+    request: Request,
+    key: dict[str, object],
+    about: tuple[int, int],
+    listing: Callable[[], Listing],
+    archive: str | None,
+) -> Loaded:
+    """The cache's entry, or a decode of the listing.
+
+    Args:
+        key: what the listing depends on; the options and the decoder are added here.
+        about: roughly how many images there are, and how many bytes.
+        listing: called only where there is no entry.
+        archive: the zip file, if the images lie in one.
+    """
+    options = request.options
+    size = options.height_width()
+    key |= {
+        "size": size,
+        "fit": options.fit if size else None,
+        "channels": options.channels,
+        "decoder": [decode.VERSION, _pillow()],
+    }
+    tables = _own_tables(request)
+    if options.labels != "auto" or tables:
+        key["labels"] = [options.labels == "none", *map(cache.stamp, tables)]
+    # The policy for broken files is no part of the key: changing it costs no new decode.
+    loaded = cache.look_up(options, key)
+    if loaded is None:
+        with pool.DecodePool(*about) as decoders:
+            found = listing()
+            if not found.entries:
+                raise _no_images(request.path, found.ignored)
+            if options.labels != "auto":
+                found = found._replace(tables=[])
+            found = found._replace(tables=[*found.tables, *map(of_path, tables)])
+            loaded = _Decoder(request, key, found, archive, decoders).run()
+    _enforce(loaded.report, request)
+    return loaded
+
+
+def _own_tables(request: Request) -> list[Path]:
+    """The label files that are not in the source: the one asked for, or CelebA's beside it."""
+    asked = request.options.labels
+    if asked == "auto":
+        return beside(request.path)
+    if asked == "none":
+        return []
+    path = Path(asked).expanduser()
+    if not path.is_file():
+        raise UserError(f"--labels {printable(asked)} is no file; give a label file, auto or none")
+    return [path]
+
+
+def _enforce(report: Report, request: Request) -> None:
+    if report.broken_count and request.options.on_bad_file == "fail":
+        total, first = report.broken_count + sum(report.sizes.values()), report.broken[0]
+        raise UserError(
+            f"{printable(str(request.path))}: {first.name} {first.reason}; {report.broken_count:,} "
+            f"of {total:,} images cannot be used (gentool data inspect lists them); mend or "
+            "remove them, or leave them out with --on-bad-file skip"
+        )
+
+
+@dataclass
+class _Decoder:
+    """One decode of a listing into a new cache entry."""
+
+    request: Request
+    key: dict[str, object]
+    listing: Listing
+    archive: str | None
+    decoders: pool.DecodePool
+
+    def __post_init__(self) -> None:
+        self.shown = printable(str(self.request.path))
+        names = [entry.name for entry in self.listing.entries]
+        asked = self.request.options.labels != "auto"
+        said = read_all(self.listing.tables, names, asked) if self.listing.tables else None
+        for index, problem in (said.problems if said else {}).items():
+            entry = self.listing.entries[index]
+            self.listing.entries[index] = entry._replace(problem=entry.problem or problem)
+        self.layout: Layout = lay_out(names, said)
+
+    def run(self) -> Loaded:
+        target = self._guess()
+        try:
+            return self._decode(target)
+        except _ColouredError:
+            return self._decode(decode.Target(target.size, 3, target.fit))
+
+    def _guess(self) -> decode.Target:
+        """The target, from the options and a look at the first sound images."""
+        options = self.request.options
+        size, fit = options.height_width(), options.fit
+        if size is not None and options.channels != "auto":
+            return decode.Target(size, 1 if options.channels == "grey" else 3, fit)
+        seen = self._sound_ones()
+        auto_grey = options.channels == "auto" and not any(_has_colour(one) for one in seen)
+        channels = 1 if options.channels == "grey" or auto_grey else 3
+        if size is None:
+            return decode.Target(seen[0].size, channels, None, only_grey=auto_grey)
+        return decode.Target(size, channels, fit, only_grey=auto_grey)
+
+    def _sound_ones(self) -> list[decode.Decoded]:
+        """The first few images that can be decoded. Raises UserError where there is none."""
+        seen: list[decode.Decoded] = []
+        reasons: list[str] = []
+        for row in itertools.chain.from_iterable(self.layout.rows.values()):
+            entry = self.listing.entries[row]
+            try:
+                seen.append(self._look(entry))
+            except decode.BadImageError as error:
+                reasons.append(f"{printable(entry.name)} {error}")
+            if len(seen) == _LOOKED_AT or (len(reasons) == _TRIED and not seen):
+                break
+        if not seen:
+            raise UserError(
+                f"none of the {len(reasons):,} images tried in {self.shown} can be decoded; the "
+                f"first: {reasons[0]}"
+            )
+        return seen
+
+    def _look(self, entry: Entry) -> decode.Decoded:
+        if entry.problem:
+            raise decode.BadImageError(entry.problem)
+        archive = os.open(self.archive, os.O_RDONLY) if self.archive else -1
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return decode.decode(read(entry.where, archive), decode.Target())
+        finally:
+            if archive >= 0:
+                os.close(archive)
+
+    def _decode(self, target: decode.Target) -> Loaded:
+        assert target.size is not None
+        rows = self.layout.rows
+        with cache.Draft(self.request.options, self.key) as draft:
+            for split, indices in rows.items():
+                draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
+            arrays = {split: str(draft.path(split)) for split in rows}
+            job = DecodeJob(self.archive, target, arrays)
+            total = sum(map(len, rows.values()))
+            outcome = self.decoders.decode(job, self._items(), total, self.request.progress)
+            self._raise_if_stopped(outcome, target)
+            return draft.commit(self._finish(draft, outcome))
+
+    def _items(self) -> Iterator[Item]:
+        for split, indices in self.layout.rows.items():
+            for row, index in enumerate(indices.tolist()):
+                entry = self.listing.entries[index]
+                yield Item(split, row, entry.where, entry.size, entry.problem)
+
+    def _raise_if_stopped(self, outcome: pool.Decoded, target: decode.Target) -> None:
+        if outcome.stop is None:
+            return
+        if outcome.stop[0] == "colour":
+            raise _ColouredError
+        _, split, row, (height, width) = outcome.stop
+        assert target.size is not None
+        name = printable(self.listing.entries[self.layout.rows[split][row]].name)
+        raise MixedSizesError(
+            f"the images in {self.shown} differ in size (height x width): {name} is "
+            f"{height}x{width}, others are {target.size[0]}x{target.size[1]}; give --size, for "
+            f"example --size {min(64, height, width, *target.size)}"
+        )
+
+    def _finish(self, draft: cache.Draft, outcome: pool.Decoded) -> Loaded:
+        """Close the gaps that broken files left, and gather the report."""
+        splits: dict[str, Split] = {}
+        values: dict[str, np.ndarray] = {}
+        for split, indices in self.layout.rows.items():
+            good = [row for row in range(len(indices)) if (split, row) not in outcome.bad]
+            if not good and split == "train":
+                raise UserError(f"none of the training images in {self.shown} can be decoded")
+            if not good:
+                draft.path(split).unlink()
+                continue
+            labels = self.layout.labels.get(split)
+            pixels = draft.keep_rows(split, good)
+            splits[split] = Split(pixels, None if labels is None else labels[good])
+            if self.layout.attributes:
+                values[split] = self.layout.values[split][good]
+        names = {
+            place: self.listing.entries[self.layout.rows[place[0]][place[1]]].name
+            for place in outcome.bad
+        }
+        broken = sorted(BadFile(printable(names[p]), why) for p, why in outcome.bad.items())
+        notes = self.layout.notes
+        if outcome.frames:
+            notes += (f"{outcome.frames:,} files have several frames; the first is used",)
+        report = Report(
+            sizes=dict(outcome.sizes.most_common(100)),
+            modes=dict(outcome.modes.most_common()),
+            broken_count=len(broken),
+            broken=tuple(broken[: Report.MAX_LISTED]),
+            ignored=self.listing.ignored,
+            notes=notes,
+        )
+        columns, attributes = standardised(self.layout.attributes, values) if values else ({}, ())
+        splits = {name: replace(one, attributes=columns.get(name)) for name, one in splits.items()}
+        return Loaded(
+            splits["train"],
+            splits.get("test"),
+            self.layout.classes,
+            report,
+            shuffled=True,
+            attributes=attributes,
+        )
+
+
+def _has_colour(image: decode.Decoded) -> bool:
+    return bool((image.pixels != image.pixels[:1]).any())
+
+
+def _no_images(path: Path, ignored: int) -> UserError:
+    others = f" ({ignored:,} other files were passed by)" if ignored else ""
+    return UserError(
+        f"there is no image in {printable(str(path))}{others}; gentool looks for files that end "
+        f"in {' '.join(sorted(decode.SUFFIXES))}"
+    )
+
+
+def _pillow() -> list[str | None]:
+    from PIL import __version__, features
+
+    return [__version__, features.version("libjpeg_turbo") or features.version("jpg")]

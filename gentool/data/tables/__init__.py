@@ -1,0 +1,1 @@
+"""Label files beside images: CSV, JSON lines, ``dataset.json``, CelebA's lists."""
