@@ -155,7 +155,7 @@ def test_a_plugins_door_is_torch_free(path: Path) -> None:
     assert not under(imports(path), "torch")
 
 
-def test_import_directions() -> None:
+def test_ops_and_specs_import_nothing_from_above() -> None:
     def of(name: str) -> set[str]:
         return imports(ROOT / "gentool" / name)
 

@@ -58,7 +58,7 @@ def test_images_in_every_common_form(tmp_path, array):
     assert rows(data) == {image.transpose(2, 0, 1).tobytes() for image in RGB}
 
 
-def test_grey_images(tmp_path):
+def test_grey_arrays_have_one_channel(tmp_path):
     grey = RGB[..., 0]
     for array in (grey, grey[:, None], grey[..., None], np.stack([grey] * 3, -1), grey > 127):
         data = loaded(tmp_path, np.ascontiguousarray(array))
@@ -96,7 +96,7 @@ def test_the_test_arrays_make_the_test_split(tmp_path):
         assert data.test.labels.tolist() == [0, 1, 2, 0, 1]
 
 
-def test_points(tmp_path):
+def test_two_dimensional_floats_are_points(tmp_path):
     points = RNG.normal(size=(30, 7))
     data = loaded(tmp_path, points)
     assert data.spec.kind == "points" and data.spec.shape == (7,)

@@ -87,7 +87,7 @@ def test_points_give_a_scatter_plot():
         assert picture.size[0] > 200
 
 
-def test_mistakes(folder):
+def test_mistakes_on_the_data_verbs_are_one_sentence(folder):
     with pytest.raises(UserError, match="did you mean 'glyphs'"):
         run("inspect", "glyph")
     with pytest.raises(UserError, match="--size"):

@@ -88,7 +88,7 @@ def test_damaged_exif_does_not_spoil_the_pixels():
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
-def test_fits(fit):
+def test_crop_pad_and_stretch_fit_an_image_to_a_size(fit):
     image = Image.new("RGB", (40, 20), "white")
     image.paste((255, 0, 0), (0, 0, 8, 20))  # a red margin at the left
     out = pixels(encoded(image), size=(10, 10), fit=fit)

@@ -202,7 +202,7 @@ def test_sizes_that_are_none(size):
         DataOptions(size=size).height_width()
 
 
-def test_sizes():
+def test_size_is_one_number_or_height_x_width():
     assert DataOptions(size="64").height_width() == (64, 64)
     assert DataOptions(size="64x48").height_width() == (64, 48)
     assert DataOptions().height_width() is None

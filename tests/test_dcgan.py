@@ -129,7 +129,7 @@ def test_spectral_norm_is_one() -> None:
             assert largest.item() == pytest.approx(1, abs=1e-3)
 
 
-def test_conditional() -> None:
+def test_a_conditional_model_needs_and_uses_labels() -> None:
     check_conditional(small(conditional=True))
     with pytest.raises(ValueError, match="labels"):
         small(CLASSIC, conditional=True)

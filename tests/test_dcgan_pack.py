@@ -151,7 +151,7 @@ def test_packs_tell_a_collapsed_generator_from_the_data() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 @pytest.mark.parametrize("conditional", [False, True])
-def test_odd_batches(n: int, conditional: bool) -> None:
+def test_batches_that_packs_do_not_divide(n: int, conditional: bool) -> None:
     model, data = small(pack=3, conditional=conditional).train(), batch(IMAGE, n)
     for player in model.players():
         objective = player.objective(data, step())
@@ -174,7 +174,7 @@ def test_sampling_and_classes() -> None:
 
 
 @pytest.mark.parametrize("pack", [2, 3])
-def test_it_conforms(pack: int) -> None:
+def test_a_model_of_packs_conforms(pack: int) -> None:
     """Two shares of four are the packs of two of the whole batch, and never its packs of three."""
     skip = {"shares": "three does not divide a share"} if pack == 3 else {}
     options = {"width": 4, "pack": pack, "conditional": pack == 3}

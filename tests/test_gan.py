@@ -164,11 +164,11 @@ def test_odd_batches_with_packs(n: int) -> None:
 
 @pytest.mark.parametrize("data", [POINTS, IMAGE, DataSpec("points", (1,))])
 @pytest.mark.parametrize("noise", ["gaussian", "uniform"])
-def test_sampling(data: DataSpec, noise: str) -> None:
+def test_samples_are_in_range_and_follow_the_noise(data: DataSpec, noise: str) -> None:
     check_sampling(small(data, noise=noise))
 
 
-def test_conditional() -> None:
+def test_a_conditional_model_needs_and_uses_labels() -> None:
     check_conditional(small(conditional=True))
     check_conditional(small(IMAGE, conditional=True))
     with pytest.raises(ValueError, match="labels"):

@@ -102,7 +102,7 @@ def test_a_build_for_something_else_is_mentioned(place: Path) -> None:
         native._load()
 
 
-def test_off(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gentool_kernels_off_loads_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(place)
     monkeypatch.setenv("GENTOOL_KERNELS", "off")
     assert native._load().reason == "GENTOOL_KERNELS=off"
@@ -133,7 +133,7 @@ assert not [m for m in sys.modules if m.startswith("gentool.") and not m.startsw
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_status(cli: Callable[..., Any]) -> None:
+def test_kernels_status_says_why_nothing_is_loaded(cli: Callable[..., Any]) -> None:
     result = cli("kernels", "status", "--json")
     assert result.code == 0
     found = json.loads(result.out)
@@ -143,13 +143,17 @@ def test_status(cli: Callable[..., Any]) -> None:
     assert cli("kernels", "status").out.startswith("device")
 
 
-def test_no_compiler(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_building_without_a_compiler_is_one_sentence(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     result = cli("kernels", "build")
     assert result.code == 2 and "no-such-compiler" in result.err
 
 
-def test_bench(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_kernels_bench_writes_its_table(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     few = [bench.Case("bce_with_logits", (3, 5)), bench.Case("reparam_kl", (3, 5))]
     monkeypatch.setattr(bench, "cases", lambda device, quick: few)
     monkeypatch.setattr(bench.run, "__defaults__", (True, False, 0.001, lambda line: None))

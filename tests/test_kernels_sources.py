@@ -29,7 +29,9 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("check", checks.ALL, ids=lambda f: f.__name__)
-def test_kernels(kernels: Kernels, check: Callable[[Kernels], None]) -> None:
+def test_kernels_keep_their_bounds_against_float64(
+    kernels: Kernels, check: Callable[[Kernels], None]
+) -> None:
     check(kernels)
 
 

@@ -60,7 +60,9 @@ def test_unknown_option_names_the_nearest(cli: Cli) -> None:
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else None,
 )
-def test_bad_values(cli: Cli, options: tuple[str, ...], words: tuple[str, ...]) -> None:
+def test_bad_values_are_refused_before_a_run_begins(
+    cli: Cli, options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
     expect(cli("train", "vae", *options), *words)
     assert not Path("runs").exists(), "a run was begun before its options were checked"
 
@@ -128,7 +130,7 @@ def test_a_safetensors_file_of_somebody_else(cli: Cli, tmp_path: Path) -> None:
     expect(cli("sample", "other.safetensors"), "other.safetensors", "not one that gentool wrote")
 
 
-def test_sample_options(cli: Cli, tmp_path: Path) -> None:
+def test_bad_options_of_sample_are_one_sentence(cli: Cli, tmp_path: Path) -> None:
     assert cli("train", "vae", *SMALL, "--out", "run").code == 0
     expect(cli("sample", "run", "--n", "0"), "--n is 0")
     expect(cli("sample", "run", "--class", "7"), "not class-conditional")

@@ -33,7 +33,9 @@ def drawn(mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
     [c for c in checks.ALL if NATIVE or c not in (checks.reparam_drawn, checks.reparam_strided)],
     ids=lambda f: f.__name__,
 )
-def test_values(check: Callable[[ThroughTorch], None]) -> None:
+def test_values_and_gradients_keep_their_bounds_against_float64(
+    check: Callable[[ThroughTorch], None],
+) -> None:
     check(ThroughTorch())
 
 
@@ -59,7 +61,7 @@ def test_a_zero_gradient_is_found_out(method: str) -> None:
         check(Wrong())
 
 
-def test_gradcheck() -> None:
+def test_gradients_pass_gradcheck() -> None:
     mu, logvar = (torch.randn(5, 3, **DOUBLE) for _ in range(2))
     target = torch.rand(5, 3, dtype=torch.float64)
     eps = torch.randn(5, 3, dtype=torch.float64)
@@ -110,7 +112,7 @@ def opcheck_samples() -> list[tuple[Any, tuple[Any, ...]]]:
 
 
 @pytest.mark.parametrize("index", range(9))
-def test_opcheck(index: int) -> None:
+def test_every_operation_passes_opcheck(index: int) -> None:
     torch.library.opcheck(*opcheck_samples()[index])
 
 
@@ -146,7 +148,7 @@ def test_stream_ids_are_stable() -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0,), (4,), (2, 3, 4), (2, 1, 5, 5)])
-def test_any_shape(shape: tuple[int, ...]) -> None:
+def test_any_shape_has_a_value_and_a_gradient(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape, requires_grad=True)
     target = torch.rand(shape)
     loss = ops.bce_with_logits(x, target)
@@ -171,7 +173,7 @@ def test_channels_last_keeps_its_layout() -> None:
         torch.testing.assert_close(grad, want)
 
 
-def test_dtypes_mix() -> None:
+def test_mixed_dtypes_promote() -> None:
     x = torch.randn(4, 6)
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         z, kl = ops.reparam_kl(x.to(dtype), x, seed=1, stream=2, step=STEP)
@@ -187,7 +189,7 @@ def test_dtypes_mix() -> None:
         )
 
 
-def test_autocast() -> None:
+def test_operations_run_under_autocast() -> None:
     layer = torch.nn.Linear(6, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mu, logvar = layer(torch.randn(5, 6)).chunk(2, dim=1)

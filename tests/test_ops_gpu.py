@@ -26,7 +26,9 @@ def step(value: int = 3) -> Tensor:
 
 
 @pytest.mark.parametrize("check", checks.ALL, ids=lambda f: f.__name__)
-def test_values(check: Callable[[ThroughTorch], None]) -> None:
+def test_values_and_gradients_keep_their_bounds_against_float64(
+    check: Callable[[ThroughTorch], None],
+) -> None:
     """Without native kernels too: on CUDA the fallback draws by Philox."""
     check(ThroughTorch("cuda"))
 

@@ -102,7 +102,7 @@ def test_what_people_write(name: str, text: str, value: object) -> None:
         ("width", "-1", "more than 0"),
     ],
 )
-def test_bounds_speak(name: str, text: str, words: str) -> None:
+def test_a_value_out_of_bounds_names_the_bound(name: str, text: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         parse(BY_NAME[name], text)
 

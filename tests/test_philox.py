@@ -28,7 +28,7 @@ def words(text: str) -> list[int]:
 
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN)
-def test_known_answers(counter: str, key: str, result: str) -> None:
+def test_philox_gives_the_published_answers(counter: str, key: str, result: str) -> None:
     low, high = words(key)
     got = philox.philox4x32([torch.tensor(c) for c in words(counter)], high << 32 | low)
     assert [int(w) for w in got] == words(result)
@@ -80,7 +80,7 @@ def test_normals_are_box_muller_of_the_words() -> None:
         assert bool(((value.double() - want).abs() <= 1.5e-6 + coarse).all())
 
 
-def test_golden_values() -> None:
+def test_golden_values_never_change() -> None:
     """These numbers must never change: saved runs and published pictures depend on them."""
     got = philox.normal((2, 3), seed=0, stream=0, step=0)
     want = torch.tensor(GOLDEN, dtype=torch.float64).to(torch.float32).view(2, 3)
@@ -92,7 +92,7 @@ def normals() -> Tensor:
     return philox.normal((DRAWS // 8, 8), seed=7, stream=9, step=3)
 
 
-def test_moments(normals: Tensor) -> None:
+def test_moments_are_those_of_the_normal(normals: Tensor) -> None:
     """Within five standard errors of 0, 1, 0, 3."""
     z, n = normals.double(), normals.numel()
     for power, want, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
@@ -119,7 +119,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return abs(float((a.double() * b.double()).mean())) * math.sqrt(a.numel())
 
 
-def test_independence(normals: Tensor) -> None:
+def test_neighbours_and_streams_are_uncorrelated(normals: Tensor) -> None:
     """Neighbours in a row, neighbouring rows, and other streams, seeds and steps."""
     z = normals
     assert correlation(z[:, :-1], z[:, 1:]) < 5

@@ -22,7 +22,9 @@ HERE = Path(__file__).resolve().parent / "torture"
         ("hammer.py", ("cache", "--count", "200")),
     ],
 )
-def test_short_form(script: str, options: tuple[str, ...], tmp_path: Path) -> None:
+def test_runs_survive_the_short_form_of_the_harnesses(
+    script: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
     done = subprocess.run(
         [sys.executable, str(HERE / script), *options],
         capture_output=True,

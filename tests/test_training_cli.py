@@ -19,7 +19,7 @@ Cli = Callable[..., Result]
 SMALL = ("--data", "glyphs:300", "--hidden", "16", "--latent-dim", "4", "--threads", "1")
 
 
-def test_durations() -> None:
+def test_durations_are_read_with_units() -> None:
     assert parse_duration("90s") == 90 and parse_duration("1h30m") == 5400
     assert parse_duration("45") == 45 and parse_duration(None) is None
 

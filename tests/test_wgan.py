@@ -174,7 +174,7 @@ def test_optimizers_are_the_papers() -> None:
     assert (chosen.kind, chosen.lr) == ("Adam", 0.5)
 
 
-def test_critic_steps(tmp_path: Path) -> None:
+def test_the_critic_moves_several_times_a_round(tmp_path: Path) -> None:
     game = trainer(small(critic_steps=3), gentool_model(), tmp_path, steps=7)
     for _ in range(7):
         game.take_step()
@@ -198,7 +198,7 @@ def test_any_image_size(shape: tuple[int, ...]) -> None:
     assert torch.isfinite(objective.loss)
 
 
-def test_conditional() -> None:
+def test_a_conditional_model_needs_and_uses_labels() -> None:
     check_conditional(small(conditional=True))
     check_conditional(small(IMAGE, conditional=True))
     with pytest.raises(ValueError, match="labels"):
