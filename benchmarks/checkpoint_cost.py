@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
@@ -16,9 +15,6 @@ import torch
 from train_speed import trainer
 
 from gentool.data import DataOptions, load
-from gentool.runs import Run
-from gentool.train.log import MetricsLog
-from gentool.train.saver import Saver
 
 
 def main() -> None:
@@ -28,9 +24,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     made = trainer("vae", load(DataOptions(data=given.data)), torch.device("cpu"))
-    made.run = Run(Path(tempfile.mkdtemp()))
-    made.log = MetricsLog(made.run.metrics)
-    made.saver = Saver(made.run, made.header, keep=2)
     taken: dict[str, list[float]] = {"without": [], "with": []}
     for i in range(given.rounds + 1):
         for kind in taken:
@@ -41,7 +34,7 @@ def main() -> None:
                 made.save(best=True)
             elapsed = time.perf_counter() - began
             if kind == "with":
-                made.saver.wait()  # what is still being written counts too
+                made.recorder.flush()  # what is still being written counts too
                 elapsed = time.perf_counter() - began
             if i:
                 taken[kind].append(elapsed)

@@ -23,17 +23,17 @@ import torch
 from plain import VAE, critic_epoch, game_epoch, loader, vae_epoch
 from torch import nn
 
-from gentool import ops, options, plugins
+from gentool import ops
 from gentool.data import DataOptions, load
 from gentool.data.dataset import Dataset
 from gentool.runs import Run
 from gentool.train.batches import as_tensor
 from gentool.train.devices import keep_freed_memory
 from gentool.train.distributed import World
+from gentool.train.job import from_options, make_model
 from gentool.train.loop import Trainer
 from gentool.train.matmul import choose_matmul, leave_matmul_to_torch
-from gentool.train.session import Job, build_model, make_trainer, prepared
-from gentool.train.settings import TrainSettings
+from gentool.train.session import Session
 
 ROUNDS = {"gan": 200, "dcgan": 20, "wgan": 20}
 BATCH = {"vae": 128, "gan": 128, "dcgan": 64, "wgan": 64}
@@ -47,16 +47,12 @@ def trainer(
     **changes: Any,
 ) -> Trainer:
     """gentool's own loop for a model, as `gentool train` makes it."""
-    plugin = plugins.find(name)
-    spec = plugins.spec_of(plugin)
-    own = {f.name for f in options.fields_of(spec.config)}
-    config = options.build(spec.config, {k: v for k, v in changes.items() if k in own})
-    core = {"batch_size": BATCH[name], **{k: v for k, v in changes.items() if k not in own}}
-    settings = TrainSettings(epochs=1000, sample_every=0, **core)
-    job = Job(plugin, spec, config, DataOptions(), settings)
-    model = prepared(build_model(spec, config, dataset.spec), dataset)
-    run = Run(Path(tempfile.mkdtemp()))
-    return make_trainer(job, model, dataset, run, world or World(device))
+    values = {"epochs": 1000, "sample_every": 0, "batch_size": BATCH[name], **changes}
+    job = from_options(name, values)
+    model = make_model(job, dataset).to(device)
+    session = Session(job, world or World(device), dataset, model, None)
+    made, _ = session.trainer(Run(Path(tempfile.mkdtemp())))
+    return made
 
 
 def synchronize(device: torch.device) -> None:

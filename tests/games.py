@@ -11,14 +11,12 @@ from torch import Tensor
 from gentool.data import DataOptions, load
 from gentool.model import Batch, Model, Step
 from gentool.noise import Noise, sampling_noise
-from gentool.runs import Run
 from gentool.spec import DataSpec, ModelSpec
 from gentool.train.batches import Draw
 from gentool.train.distributed import World
 from gentool.train.loop import Trainer
 from gentool.train.player import PlayerState, freeze_all_but
 from gentool.train.settings import TrainSettings
-from gentool.weights import Header
 
 POINTS = DataSpec("points", (2,), ("a", "b", "c"))
 
@@ -40,10 +38,7 @@ def trainer(
     """The real trainer, on data of the model's own kind."""
     settings = TrainSettings(steps=steps, batch_size=16, sample_every=0)
     dataset = load(DataOptions(data=data, holdout=0.0, cache=str(folder / "cache")))
-    run = Run(folder / "run")
-    run.samples.mkdir(parents=True, exist_ok=True)
-    header = Header("game", "tests", "0", {}, dataset.spec, {})
-    return Trainer(model, header, spec, dataset, settings, run, World(torch.device("cpu")))
+    return Trainer(model, spec, dataset, settings, World(torch.device("cpu")))
 
 
 def weights(model: Model) -> dict[str, Tensor]:

@@ -62,8 +62,8 @@ def arrows(path: Path) -> set[str]:
 
 
 FLOORS = [
-    {"version", "errors", "files", "litter", "streams", "subprocesses", "cachefolder", "ops", "nn"},
-    {"spec", "noise", "console"},
+    {"version", "errors", "files", "litter", "streams", "subprocesses", "cachefolder", "ops"},
+    {"torch_internals", "nn", "spec", "noise", "console"},
     {"model", "options", "weights", "runs"},
     {"plugins", "hookspecs", "hooks", "loading", "sampling", "data", "render", "exporters"},
     {"scaffold"},
@@ -200,3 +200,15 @@ def test_nothing_is_unpickled_or_executed(path: Path) -> None:
 def test_files_are_rooms_not_halls() -> None:
     long = {names(p): n for p in PRODUCT if (n := len(p.read_text().splitlines())) > 400}
     assert not long
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in PRODUCT if "ops" not in p.parts and p.stem != "torch_internals"], ids=names
+)
+def test_torchs_internals_are_used_in_one_place(path: Path) -> None:
+    """What torch does not promise is called by `gentool.torch_internals`, which has another way."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            private = node.attr.startswith("_") and not node.attr.startswith("__")
+            assert not (node.value.id == "torch" and private), f"line {node.lineno}"
+    assert not [m for m in imports(path) if m.startswith("torch._")]

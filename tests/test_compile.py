@@ -22,14 +22,12 @@ from gentool.data import DataOptions, load
 from gentool.errors import UserError
 from gentool.model import Adam, Batch, Objective, Player, Step
 from gentool.noise import Noise
-from gentool.runs import Run
 from gentool.train import compiling
 from gentool.train.compiling import CompiledObjective
 from gentool.train.distributed import World
 from gentool.train.graph import WARM_UP, CapturedUpdate
 from gentool.train.loop import Trainer
 from gentool.train.settings import TrainSettings
-from gentool.weights import Header
 
 Cli = Callable[..., Result]
 CPU = World(torch.device("cpu"))
@@ -64,11 +62,8 @@ def trained(
     dataset = load(options)
     torch.manual_seed(0)
     model = spec.load_factory()(spec.config(**config), dataset.spec)
-    run = Run(folder / "run")
-    run.samples.mkdir(parents=True, exist_ok=True)
     chosen = TrainSettings(steps=steps, **{"batch_size": 16, "sample_every": 0, **settings})
-    header = Header("game", "tests", "0", {}, dataset.spec, {})
-    made = Trainer(model, header, spec, dataset, chosen, run, CPU)
+    made = Trainer(model, spec, dataset, chosen, CPU)
     made.model.train()
     for _ in range(steps):
         made.take_step()
@@ -109,7 +104,7 @@ def test_compiled_training_is_the_same_training(
     assert failures(compiled) == [None] * len(compiled.players)
     assert graphs.frame_count == len(compiled.players)
     assert_same_weights(compiled, trained(name, config, tmp_path, **settings), rtol=0, atol=1e-6)
-    means = compiled.players[0].take_means()
+    means = compiled.players[0].means.take()
     assert all(torch.isfinite(torch.tensor(v)) for v in means.values())
 
 

@@ -34,7 +34,7 @@ made = toy.trainer(folder / f"rank{world.rank}", wanted, toy.ToyConfig(k=2, nois
                    double=True, world=world)
 for _ in range(steps):
     made.take_step()
-means = made.players[0].take_means()
+means = made.players[0].means.take()
 state = {**made.model.state_dict(), "loss": torch.tensor(means["loss"])}
 save_tensors(folder / f"rank{world.rank}of{world.size}.safetensors", state)
 world.barrier()

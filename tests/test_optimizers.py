@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from toy import trainer
 
+from gentool import torch_internals
 from gentool.model import Adam, OptimizerSpec
 from gentool.train import matmul
 from gentool.train.optimizers import LeanAdam, make_optimizer
+from gentool.train.rehearsal import rehearsal
+from gentool.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 
@@ -139,3 +144,71 @@ def test_other_devices_and_processors_keep_torchs_choice(monkeypatch: pytest.Mon
     monkeypatch.setattr(matmul, "_is_left_at_avx2", lambda: True)
     matmul.choose_matmul(torch.device("cuda"))
     assert matmul.matmul_library() == "default"
+
+
+def test_a_training_proves_the_products_that_it_makes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Forward products of every player and of sampling are seen, whole and ragged batches alike."""
+    made = trainer(tmp_path, TrainSettings(steps=5, batch_size=32, accumulate=2))
+    weights = {k: v.clone() for k, v in made.model.state_dict().items()}
+    generator = torch.get_rng_state()
+    seen = matmul.Products()
+    with rehearsal(made) as work:
+        for piece in work:
+            with seen:
+                piece()
+    shapes = {(tuple(a.shape), tuple(b.shape)) for a, b in seen.factors.values()}
+    for rows in (16, 2):  # parts of 32 rows, and of the ragged batch of 4
+        assert {((rows, 2), (2, 4)), ((rows, 4), (4, 1)), ((rows, 2), (2, 2))} <= shapes
+    assert ((64, 2), (2, 2)) in shapes and ((256, 2), (2, 2)) in shapes
+    assert torch.equal(generator, torch.get_rng_state())
+    assert all(torch.equal(v, weights[k]) for k, v in made.model.state_dict().items())
+
+
+@pytest.mark.usefixtures("_default_matmul")
+@pytest.mark.parametrize("rounding", [True, False])
+def test_one_rounded_product_among_many_is_found(
+    monkeypatch: pytest.MonkeyPatch, rounding: bool
+) -> None:
+    """A library that is exact for 64×96 and rounds another shape is not taken."""
+    library = ["oneDNN"]
+    monkeypatch.setattr(matmul, "matmul_library", lambda: library[0])
+    monkeypatch.setattr(matmul, "leave_matmul_to_torch", lambda: library.__setitem__(0, "default"))
+    product = torch.Tensor.__matmul__
+
+    def rounded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        if rounding and a.dtype == torch.float32 and 11 in a.shape:
+            a, b = a.bfloat16().float(), b.bfloat16().float()
+        return product(a, b)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
+    assert matmul.is_exact()
+    linear, other = nn.Linear(96, 80), nn.Linear(11, 7)
+    matmul.prove_matmul([lambda: linear(torch.zeros(64, 96)), lambda: other(torch.zeros(5, 11))])
+    assert library == ["default" if rounding else "oneDNN"]
+
+
+def test_what_torch_does_not_promise_has_a_way_that_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bit for bit: norms, clipping and Adam, with torch's internals and without."""
+    generator = torch.Generator().manual_seed(3)
+    tensors = [torch.randn(shape, generator=generator) for shape in ((5, 7), (3,), (2, 2, 2))]
+    results = []
+    for private in (True, False):
+        if not private:
+            monkeypatch.setattr(torch_internals, "FOREACH", False)
+            monkeypatch.setattr(torch_internals, "FUSED_ADAM", None)
+        clipped = [t.clone() for t in tensors]
+        torch_internals.clamp_(clipped, -0.3, 0.4)
+        network, _ = networks()
+        optimizer = make_optimizer(Adam(1e-2), network.parameters(), CPU)
+        assert isinstance(optimizer, LeanAdam) is private
+        for step in range(3):
+            set_gradients((network,), step)
+            optimizer.step()
+        found = [*torch_internals.norms(tensors), *clipped, *network.parameters()]
+        results.append([t.detach().clone() for t in found])
+    assert torch_internals.norms(tensors)[1] == pytest.approx(tensors[1].norm().item())
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import ToyConfig, trainer
+from toy import ToyConfig, run_of, trainer
 
 from gentool.errors import UserError
 from gentool.train.settings import TrainSettings
@@ -49,46 +49,46 @@ def test_a_resumed_run_equals_an_undisturbed_one(
     assert stopped.value.code == 128 + signal.SIGTERM
     torch.rand(17)  # a new process has another generator state
     second = trainer(tmp_path / "parts", wanted, config)
-    second.restore(load_newest(second.run.state))
+    second.restore(load_newest(run_of(second).state))
     assert second.step == stop_at
     second.fit()
-    assert second.run.model.read_bytes() == whole.run.model.read_bytes()
+    assert run_of(second).model.read_bytes() == run_of(whole).model.read_bytes()
 
     def rows(run: Path) -> list[dict[str, object]]:
         lines = (run / "metrics.jsonl").read_text().splitlines()
         return [{k: v for k, v in json.loads(x).items() if k != "examples_per_s"} for x in lines]
 
-    assert rows(second.run.path) == rows(whole.run.path)
+    assert rows(run_of(second).path) == rows(run_of(whole).path)
 
 
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     made = trainer(tmp_path, settings(epochs=3, keep=3))
     made.fit()
-    newest = sorted(made.run.state.iterdir())[-1]
+    newest = sorted(run_of(made).state.iterdir())[-1]
     file = newest / "optim.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.warns(UserWarning, match="damaged"):
-        checkpoint = load_newest(made.run.state)
+        checkpoint = load_newest(run_of(made).state)
     assert checkpoint.values["step"] == 8
-    for path in made.run.state.iterdir():
+    for path in run_of(made).state.iterdir():
         (path / "manifest.json").unlink()
     with warnings.catch_warnings(), pytest.raises(UserError, match="no intact checkpoint"):
         warnings.simplefilter("ignore")
-        load_newest(made.run.state)
+        load_newest(run_of(made).state)
 
 
 def test_an_abandoned_future_does_not_count_as_newest(tmp_path: Path) -> None:
     made = trainer(tmp_path, settings(epochs=3, keep=3))
     made.fit()
-    newest = made.run.state / "step-000000012"
+    newest = run_of(made).state / "step-000000012"
     (newest / "manifest.json").write_text("{}")
     again = trainer(tmp_path, settings(steps=10, keep=1))
     with pytest.warns(UserWarning, match="damaged"):
-        again.restore(load_newest(again.run.state))
+        again.restore(load_newest(run_of(again).state))
     again.fit()
-    assert [p.name for p in again.run.state.glob("step-*")] == ["step-000000010"]
+    assert [p.name for p in run_of(again).state.glob("step-*")] == ["step-000000010"]
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path:
     with pytest.raises(UserError, match="no longer finite") as error:
         made.fit()
     assert "--clip-grad" in str(error.value)
-    checkpoint = load_newest(made.run.state)
+    checkpoint = load_newest(run_of(made).state)
     assert checkpoint.values["step"] == 4
     assert all(torch.isfinite(v).all() for v in checkpoint.groups["weights"].values())
 
@@ -125,7 +125,7 @@ def test_a_diverged_model_is_never_saved(tmp_path: Path) -> None:
     made.take_step = poison_and_stop  # type: ignore[method-assign]
     with pytest.raises(UserError, match="no longer finite"):
         made.fit()
-    assert load_newest(made.run.state).values["step"] == 4
+    assert load_newest(run_of(made).state).values["step"] == 4
 
 
 def test_two_processes_do_not_share_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import ToyConfig, trainer
+from toy import ToyConfig, run_of, trainer
 
 from gentool.train.player import lr_factor
 from gentool.train.settings import TrainSettings
@@ -86,16 +86,13 @@ def test_the_average_is_what_samples_and_the_raw_weights_go_on(tmp_path: Path) -
         made.take_step()
         for k, v in made.model.state_dict().items():
             expected[k] = 0.5 * expected[k] + 0.5 * v
-    from gentool.train.log import MetricsLog
-
-    made.log = MetricsLog(made.run.metrics)
     made.save()
-    made.saver.wait()
-    for k, v in read_tensors(made.run.model).items():
+    made.recorder.flush()
+    for k, v in read_tensors(run_of(made).model).items():
         torch.testing.assert_close(v, expected[k])
-    raw = load_newest(made.run.state).groups["weights"]
+    raw = load_newest(run_of(made).state).groups["weights"]
     assert torch.equal(raw["mover.weight"], made.model.state_dict()["mover.weight"])
-    with made.averaged():
+    with made.game.averaged():
         torch.testing.assert_close(
             made.model.state_dict()["mover.weight"], expected["mover.weight"]
         )
@@ -107,6 +104,6 @@ def test_fp16_survives_a_scaler_that_overflows(tmp_path: Path) -> None:
     for state in made.players:
         state.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=3)
     made.fit()
-    rows = [json.loads(x) for x in made.run.metrics.read_text().splitlines()]
+    rows = [json.loads(x) for x in run_of(made).metrics.read_text().splitlines()]
     norms = [r["scorer_grad_norm"] for r in rows if "scorer_grad_norm" in r]
     assert norms and len(norms) < 8 and all(math.isfinite(n) for n in norms)

@@ -11,9 +11,9 @@ import pytest
 from conftest import Result
 
 from gentool import options, plugins
-from gentool.cli.verify import job_of
 from gentool.data.registry import sources
 from gentool.metrics import judge, registry
+from gentool.train.job import from_options
 from gentool.verify import anchors, recipes
 
 Cli = Callable[..., Result]
@@ -29,7 +29,7 @@ def test_a_shipped_recipe_is_sound(recipe: recipes.Recipe) -> None:
     if recipe.anchor:
         assert recipe.anchor in anchors.ANCHORS
         return
-    job = job_of(recipe, None, {"device": "cpu"})
+    job = from_options(recipe.model, {"device": "cpu"}, recipe.path)
     assert job.data_options.data in {source.name for source in sources()}
     for check in recipe.checks:
         metric = registry.find(check.metric)
@@ -48,7 +48,7 @@ def test_every_recipe_file_is_a_config_of_train() -> None:
         if "model" in content:
             spec = plugins.spec_of(plugins.find(content["model"]))
             assert options.fields_of(spec.config)
-            job_of(recipes.read(path), None, {})
+            from_options(content["model"], {}, path)
 
 
 RECIPE = """

@@ -17,6 +17,7 @@ from gentool.runs import Run
 from gentool.spec import DataSpec, ModelSpec, Option
 from gentool.train.distributed import World
 from gentool.train.loop import Trainer
+from gentool.train.recorder import RunRecorder
 from gentool.train.settings import TrainSettings
 from gentool.weights import Header
 
@@ -91,7 +92,15 @@ def trainer(
     run = Run(folder / "run")
     run.samples.mkdir(parents=True, exist_ok=True)
     header = Header("toy", "tests", "0", {}, dataset.spec, {})
-    made = Trainer(model, header, SPEC, dataset, settings, run, world or World(torch.device("cpu")))
+    world = world or World(torch.device("cpu"))
+    recorder = RunRecorder(run, header, model, dataset, settings, world.device)
+    made = Trainer(model, SPEC, dataset, settings, world, recorder)
     if double:
         made.loader.x = made.loader.x.double()
     return made
+
+
+def run_of(made: Trainer) -> Run:
+    """Where a trainer made here writes."""
+    assert isinstance(made.recorder, RunRecorder)
+    return made.recorder.run

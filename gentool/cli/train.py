@@ -14,7 +14,7 @@ from gentool.cli.done import say_done
 from gentool.cli.lazy import SectionedCommand
 from gentool.cli.options import given, parameters, with_signature
 from gentool.data.options import DataOptions
-from gentool.options import read_toml
+from gentool.train.job import from_options
 from gentool.train.settings import TrainSettings, trainable
 
 OWN_OPTIONS = (
@@ -83,23 +83,12 @@ def model_command(plugin: plugins.Plugin) -> Any:
     data, core = options.fields_of(DataOptions), options.fields_of(TrainSettings)
 
     def run(out: Path | None, config_file: Path | None, **values: Any) -> None:
-        every = (*data, *core, *own)
-        chosen = dict(spec.defaults)
-        if config_file is not None:
-            chosen = override(chosen, read_toml(config_file, every, plugin.name))
-        chosen = override(chosen, given(every, values))
+        chosen = given((*own, *data, *core), values)
+        job = from_options(plugin.full_name, chosen, config_file)
 
-        def part(config: type, names: tuple[options.Field, ...]) -> Any:
-            return options.build(
-                config, {f.name: chosen[f.name] for f in names if f.name in chosen}
-            )
+        from gentool.train.session import start
 
-        config = part(spec.config, own)
-        data_options, settings = part(DataOptions, data), part(TrainSettings, core)
-
-        from gentool.train.session import Job, start
-
-        say_done(start(Job(plugin, spec, config, data_options, settings), out))
+        say_done(start(job, out))
 
     signature = [
         *parameters(own, f"Options of {plugin.name}", spec.defaults),
@@ -111,14 +100,6 @@ def model_command(plugin: plugins.Plugin) -> Any:
     command = with_signature(run, signature)
     single.command(name=plugin.name, cls=SectionedCommand, help=_help(spec))(command)
     return typer.main.get_command(single)
-
-
-def override(chosen: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """`chosen` with `more` on top; --epochs and --steps replace each other."""
-    for one, other in (("epochs", "steps"), ("steps", "epochs")):
-        if one in more and other not in more:
-            chosen = {k: v for k, v in chosen.items() if k != other}
-    return {**chosen, **more}
 
 
 def _help(spec: Any) -> str:

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gentool import options, plugins
 from gentool.console import loading_bar, print_json, print_table, say
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
-from gentool.options import read_toml
-from gentool.train.settings import TrainSettings
+from gentool.train.job import from_options
 from gentool.verify import recipes
 from gentool.verify.recipes import Recipe
 
 if TYPE_CHECKING:
-    from gentool.train.session import Job
     from gentool.verify.runner import Outcome
 
 
@@ -70,33 +67,13 @@ def _run(recipe: Recipe, out: Path, cache: str | None, overrides: dict[str, Any]
     length = "" if recipe.minutes is None else f", about {_length(recipe.minutes)} on 2 CPU cores"
     say(f"verify {recipe.name}{length}")
     if recipe.model:
-        job = job_of(recipe, cache, overrides)
+        more = overrides | ({} if cache is None else {"cache": cache})
+        job = from_options(recipe.model, more, recipe.path)
         with loading_bar() as progress:
             return run(recipe, job, job.data_options, out, progress)
     data = DataOptions(data=recipe.data or DataOptions.data, cache=cache)
     with loading_bar() as progress:
         return run(recipe, None, data, out, progress)
-
-
-def job_of(recipe: Recipe, cache: str | None, overrides: dict[str, Any]) -> Job:
-    """What ``gentool train MODEL --config recipe.toml`` would train."""
-    from gentool.train.session import Job
-
-    plugin = plugins.find(recipe.model)
-    spec = plugins.spec_of(plugin)
-    kinds = (spec.config, DataOptions, TrainSettings)
-    fields = [options.fields_of(kind) for kind in kinds]
-    every = tuple(field for group in fields for field in group)
-    chosen = {**spec.defaults, **read_toml(recipe.path, every, recipe.model), **overrides}
-    if "steps" in chosen:
-        chosen.pop("epochs", None)
-    if cache is not None:
-        chosen["cache"] = cache
-    parts = [
-        options.build(kind, {f.name: chosen[f.name] for f in group if f.name in chosen})
-        for kind, group in zip(kinds, fields, strict=True)
-    ]
-    return Job(plugin, spec, *parts)
 
 
 @contextlib.contextmanager

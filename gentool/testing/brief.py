@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 
 import torch
 
@@ -11,7 +10,6 @@ from gentool import data, options, plugins
 from gentool.data.options import DataOptions
 from gentool.loading import LoadedModel
 from gentool.model import Prepares
-from gentool.runs import Run
 from gentool.train.batches import some_examples
 from gentool.train.distributed import World
 from gentool.train.loop import Trainer
@@ -55,8 +53,7 @@ def train_briefly(
             dataset.spec,
             {},
         )
-        run, world = Run(Path(folder)), World(torch.device("cpu"))
-        trainer = Trainer(model, header, spec, dataset, settings, run, world)
+        trainer = Trainer(model, spec, dataset, settings, World(torch.device("cpu")))
         model.train()
         for _ in range(steps):
             trainer.take_step()

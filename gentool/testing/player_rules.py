@@ -55,7 +55,7 @@ def players(subject: Candidate) -> None:
 
 def objectives(subject: Candidate) -> None:
     """Losses are finite float32 scalars with a graph that reaches the whole player."""
-    trainer = subject.trainer("objectives", steps=4)
+    trainer = subject.trainer(steps=4)
     for state in trainer.players:
         player = state.player
         alone(trainer, player)
@@ -124,7 +124,7 @@ def check_scalars(scalars: object, who: str) -> None:
 
 def steps(subject: Candidate) -> None:
     """A player's step, with its after_step, changes its own parameters and no others."""
-    trainer = subject.trainer("steps", steps=4)
+    trainer = subject.trainer(steps=4)
     for state in trainer.players:
         before = _parameters(trainer)
         alone(trainer, state.player)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ def shares(subject: Candidate) -> None:
 
     In eval mode, because dropout and batch statistics are each process's own.
     """
-    trainer = subject.trainer("shares", steps=4)
+    trainer = subject.trainer(steps=4)
     trainer.model.eval()
     for state in trainer.players:
         alone(trainer, state.player)
@@ -63,12 +62,7 @@ def processes(subject: Candidate) -> None:
     """
     meeting = Meeting()
     # Built one after the other: threads share the generator that initial weights come from.
-    trainers = [
-        replace(subject, folder=subject.folder / f"process-{rank}").trainer(
-            "run", 20, meeting.world(rank)
-        )
-        for rank in range(2)
-    ]
+    trainers = [subject.trainer(20, meeting.world(rank)) for rank in range(2)]
 
     def train(trainer: Trainer) -> dict[str, Tensor]:
         try:

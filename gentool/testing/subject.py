@@ -15,7 +15,6 @@ from gentool import options, plugins
 from gentool.data.dataset import Dataset, Report, Split
 from gentool.model import Batch, Model, Player, Prepares, Step
 from gentool.noise import Noise
-from gentool.runs import Run
 from gentool.sampling import draw_samples
 from gentool.spec import DataSpec, ModelSpec
 from gentool.train.distributed import World
@@ -123,17 +122,20 @@ class Candidate:
         finally:
             model.train(was_training)
 
-    def trainer(self, name: str, steps: int, world: World | None = None, **more: Any) -> Trainer:
-        """A trainer of a prepared model in a folder of its own."""
+    def trainer(self, steps: int, world: World | None = None, **more: Any) -> Trainer:
+        """A trainer of a prepared model, which writes nothing."""
         dataset = Dataset(
             "kit", self.split(EXAMPLES, 1), self.split(9, 2), self.data, Report(), "kit"
         )
         settings = TrainSettings(steps=steps, batch_size=BATCH, sample_every=0, **more)
-        run = Run(self.folder / self.data.kind / name)
-        run.samples.mkdir(parents=True, exist_ok=True)
         model = self.prepared().train()
-        header = self.header()
-        return Trainer(model, header, self.spec, dataset, settings, run, world or World(CPU))
+        return Trainer(model, self.spec, dataset, settings, world or World(CPU))
+
+    def place(self, name: str) -> Path:
+        """A new folder for what a rule writes."""
+        path = self.folder / self.data.kind / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     def header(self) -> Header:
         """What a model file of this subject says of itself."""

@@ -43,10 +43,10 @@ def _train(trainer: Trainer, steps: int) -> None:
 
 def save_and_load(subject: Candidate) -> None:
     """A trained model comes back from its file bit for bit, and samples the same."""
-    trainer = subject.trainer("saved", steps=20)
+    trainer = subject.trainer(steps=20)
     _train(trainer, _rounds(trainer))
-    model, file = trainer.model, trainer.run.model
-    save_model(file, model.state_dict(), trainer.header)
+    model, file = trainer.model, subject.place("saved") / "model.safetensors"
+    save_model(file, model.state_dict(), subject.header())
     header = read_header(file)
     skeleton = build_skeleton(subject.spec, subject.config, header, file)
     tensors = read_tensors(file)
@@ -88,16 +88,15 @@ def _forgotten(model: Model, loaded: Model) -> str | None:
 
 def resume(subject: Candidate) -> None:
     """Training that stops and goes on ends with the same weights, bit for bit."""
-    whole = subject.trainer("whole", steps=20)
+    whole = subject.trainer(steps=20)
     half = _rounds(whole) // 2
     _train(whole, half)
-    save(whole.run.state, whole.step, whole.snapshot(), keep=1)
+    state = subject.place("state")
+    save(state, whole.step, whole.game.snapshot(), keep=1)
     _train(whole, half)
-    parts = subject.trainer("parts", steps=20)
+    parts = subject.trainer(steps=20)
     torch.manual_seed(99)
-    parts.restore(load_newest(whole.run.state))
-    assert parts.log is not None
-    parts.log.close()
+    parts.restore(load_newest(state))
     _train(parts, half)
     wrong = first_difference(whole.model.state_dict(), parts.model.state_dict())
     demand(
@@ -109,7 +108,7 @@ def resume(subject: Candidate) -> None:
 
 def precision(subject: Candidate) -> None:
     """Under bfloat16 autocast losses are finite and float32; the parameters stay float32."""
-    trainer = subject.trainer("precision", steps=4, precision="bf16")
+    trainer = subject.trainer(steps=4, precision="bf16")
     for state in trainer.players:
         alone(trainer, state.player)
         with autocast(CPU, "bf16"):
@@ -145,7 +144,7 @@ def sizes(subject: Candidate) -> None:
 
 
 def _one_step(subject: Candidate, n: int, what: str) -> None:
-    trainer = subject.trainer(f"size-{n}-{'x'.join(map(str, subject.data.shape))}", steps=4)
+    trainer = subject.trainer(steps=4)
     for state in trainer.players:
         alone(trainer, state.player)
         try:

@@ -105,7 +105,10 @@ class BatchLoader:
         self._ahead = self._prefetcher(split.x)
 
     def _prefetcher(self, source: np.ndarray) -> prefetch.Prefetcher | None:
-        """What gathers ahead, where that pays; it may not refer to this object, whose end it is."""
+        """What gathers batches ahead, where that pays.
+
+        It keeps no reference to this loader: its thread ends when the loader is collected.
+        """
         size = math.ceil(self.batch_size / self.world.size)  # of any share, a ragged one's too
         if self.device.type == "cuda":
             if self.x.is_cuda:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gentool import ops
+from gentool import ops, torch_internals
 from gentool.console import say, speaks
 from gentool.model import Batch, Objective, Player, Step
 from gentool.ops import cache, private
@@ -64,7 +64,7 @@ class CompiledObjective:
         mark_rows(batch)
         try:
             return self._compiled(batch, step)
-        except compile_errors() as error:
+        except torch_internals.compile_errors() as error:
             objective = self.player.objective(batch, step)  # a fault of its own is raised here
             self._compiled, self.failure = None, reason(error)
             say_on_main(f"warning: {self.player.name} runs uncompiled: {self.failure}")
@@ -90,15 +90,9 @@ def detached(player: Player) -> Callable[[Batch, Step], Objective]:
 def set_up() -> None:
     """Set torch's compiler up for objectives; the import alone takes a second."""
     keep_code_in(cache.directory().parent / "torch")  # before the import, which settles it
-    import torch._dynamo
-    import torch._functorch.config as aot
-
+    torch_internals.compile_backward_at_once()
     # Names of noise streams are hashed when a graph is made: they are constants in it.
     torch.compiler.assume_constant_result(ops.stream_id)
-    # The backward pass is compiled with the forward, while failing still costs nothing. It is a
-    # setting that torch does not promise.
-    if hasattr(aot, "force_non_lazy_backward_lowering"):
-        aot.force_non_lazy_backward_lowering = True
     if "TORCH_LOGS" not in os.environ:  # what fails is told in one sentence
         for name in ("torch._dynamo", "torch._inductor"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -132,21 +126,12 @@ def mark_rows(batch: Batch) -> None:
     """
     for tensor in (batch.x, batch.labels, batch.pixels, batch.attributes):
         if tensor is not None:
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
-
-
-def compile_errors() -> tuple[type[Exception], ...]:
-    """What compiling may raise; an error of the objective itself comes again uncompiled."""
-    from torch._dynamo import exc
-
-    return exc.TorchDynamoException, exc.FailOnRecompileLimitHit
+            torch_internals.let_rows_vary(tensor)
 
 
 def reason(error: Exception) -> str:
     """Why something was not compiled, in one line."""
-    from torch._dynamo import exc
-
-    if isinstance(error, exc.FailOnRecompileLimitHit):
+    if torch_internals.is_recompile_limit(error):
         return "a Python value in its objective changes from step to step; make it a tensor"
     error = getattr(error, "inner_exception", error)
     text = str(error).strip() or type(error).__name__

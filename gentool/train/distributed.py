@@ -20,6 +20,9 @@ from torch import Tensor
 BUCKET = 32 * 2**20
 """Bytes of gradient that travel together."""
 
+LONGEST = 4096
+"""Bytes of a text that goes from one process to the others: the longest path of Linux."""
+
 
 class World:
     """The processes that train together; alone, every method is free."""
@@ -83,6 +86,19 @@ class World:
         parts = [torch.empty_like(there) for _ in range(self.size)]
         dist.all_gather(parts, there)
         return [p.to(tensor.device) for p in parts]
+
+    def from_main(self, text: str) -> str:
+        """The main process's `text`, of at most `LONGEST` bytes, on every process."""
+        if self.size == 1:
+            return text
+        raw = os.fsencode(text)
+        sent = torch.zeros(LONGEST + 8, dtype=torch.uint8)
+        sent[:8] = torch.tensor(list(len(raw).to_bytes(8, "little")), dtype=torch.uint8)
+        sent[8 : 8 + len(raw)] = torch.tensor(list(raw), dtype=torch.uint8)
+        there = sent.to(self.device)
+        dist.broadcast(there, src=0)
+        got = bytes(there.tolist())
+        return os.fsdecode(got[8 : 8 + int.from_bytes(got[:8], "little")])
 
     def barrier(self) -> None:
         """Wait for all at the end, so that none takes its connections from under another."""

@@ -8,7 +8,8 @@ from gentool.model import Evaluates, Step
 from gentool.noise import Noise
 from gentool.train.batches import BatchLoader
 from gentool.train.distributed import World
-from gentool.train.player import accumulator_dtype, autocast
+from gentool.train.means import accumulator_dtype
+from gentool.train.player import autocast
 from gentool.train.settings import TrainSettings
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gentool import torch_internals
 from gentool.model import OptimizerSpec
 
 LEAN = frozenset({"lr", "betas", "eps", "weight_decay", "maximize"})
@@ -41,7 +42,8 @@ class LeanAdam(torch.optim.Adam):
         counters[0].add_(1)
         beta1, beta2 = group["betas"]
         own = {k: group[k] for k in ("lr", "weight_decay", "eps", "amsgrad", "maximize")}
-        torch._fused_adam_(
+        assert torch_internals.FUSED_ADAM is not None
+        torch_internals.FUSED_ADAM(
             parameters, grads, exp_avgs, exp_avg_sqs, [], counters, beta1=beta1, beta2=beta2, **own
         )
 
@@ -87,6 +89,7 @@ def make_optimizer(
     kind = getattr(torch.optim, spec.kind)
     arguments: dict[str, Any] = {**spec.arguments, "lr": spec.lr}
     lean = spec.kind == "Adam" and device.type == "cpu" and not scaled
+    lean = lean and torch_internals.FUSED_ADAM is not None
     if lean and arguments.keys() <= LEAN and all(p.is_floating_point() for p in parameters):
         return LeanAdam(parameters, fused=True, **arguments)
     if device.type == "cuda":

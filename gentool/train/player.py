@@ -1,4 +1,4 @@
-"""One player's update: forward, backward, clip, optimizer, moving average."""
+"""One player's update: forward, backward, clip, optimizer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from gentool import ops
-from gentool.model import Batch, Model, Player, Step
+from gentool.model import Batch, Player, Step
 from gentool.noise import Noise
 from gentool.train.batches import Draw
 from gentool.train.compiling import CompiledObjective
 from gentool.train.distributed import World
 from gentool.train.graph import CapturedUpdate
+from gentool.train.means import RunningMeans
 from gentool.train.optimizers import lr_factor, make_optimizer, milestone_factor, set_lr
 from gentool.train.settings import TrainSettings
 
@@ -49,12 +50,7 @@ class PlayerState:
         self.updates = torch.zeros((), dtype=torch.int64, device=device)
         self.count = 0
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
-        self.names: tuple[str, ...] = ()
-        wide = accumulator_dtype(device)
-        self.sums = torch.zeros(0, dtype=wide, device=device)
-        self.examples = 0
-        # Sum and count of gradient norms, on the device.
-        self.norms = torch.zeros(2, dtype=wide, device=device)
+        self.means = RunningMeans(world)
         # Noise is drawn by counter in native kernels only; the scaler and the other processes
         # make the host wait. Such updates run uncaptured.
         capturable = device.type == "cuda" and ops.native.serves("cuda") and world.size == 1
@@ -77,7 +73,7 @@ class PlayerState:
         else:
             self._update_on_device(draw, measured)
         self.count += 1
-        self.examples += len(draw.batch.x)
+        self.means.examples += len(draw.batch.x)
 
     def _update_on_device(self, draw: Draw, measured: bool = False) -> None:
         """The part of an update that a CUDA graph can hold: nothing of the host changes here."""
@@ -112,7 +108,7 @@ class PlayerState:
             share = len(piece.x) / draw.total
             loss = objective.loss if share == 1 else objective.loss * share
             self.scaler.scale(loss).backward()
-            self._log({"loss": objective.loss, **objective.scalars}, len(piece.x))
+            self.means.add({"loss": objective.loss, **objective.scalars}, len(piece.x))
 
     def _clip_and_measure(self) -> None:
         """Clip the gradient where asked to, and add its norm to the log."""
@@ -124,39 +120,7 @@ class PlayerState:
             nn.utils.clip_grads_with_norm_(self.parameters, limit, norm, foreach=True)
         # A loss scaler finds its scale by overflowing: such a step is skipped, and not counted.
         counts = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones_like(norm) > 0
-        self.norms.add_(torch.stack([torch.where(counts, norm, 0.0), counts.to(norm.dtype)]))
-
-    def _log(self, scalars: dict[str, Tensor], n: int) -> None:
-        """Add to the running sums, on the device; nothing is read back here."""
-        values = torch.stack([_scalar(name, v, self.device) for name, v in scalars.items()])
-        if not self.names:
-            self.names = tuple(scalars)
-            self.sums = torch.zeros_like(values, dtype=self.norms.dtype)
-        self.sums.add_(values, alpha=n)
-
-    def running(self, name: str) -> float | None:
-        """The mean of one scalar since the last `take_means`, on this process alone."""
-        if not self.examples:
-            return None
-        return self.sums[self.names.index(name)].item() / self.examples
-
-    def _totals(self) -> Tensor:
-        """The sums since the last `take_means` over all processes: scalars, norms, examples."""
-        examples = torch.full_like(self.norms[:1], self.examples)
-        totals = torch.cat([self.sums, self.norms, examples])
-        self.world.sum_([totals])
-        return totals
-
-    def take_means(self) -> dict[str, float]:
-        """Means of the scalars since the last call, over all processes; waits for the device."""
-        *sums, norm, norms, examples = self._totals().tolist()
-        means = {k: v / examples for k, v in zip(self.names, sums, strict=True)} if examples else {}
-        if norms:
-            means["grad_norm"] = norm / norms
-        self.sums.zero_()
-        self.norms.zero_()
-        self.examples = 0
-        return means
+        self.means.add_norm(norm, counts)
 
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the next update depends on, as tensors and as plain JSON values.
@@ -164,25 +128,20 @@ class PlayerState:
         Every process calls it, since it sums the log over all; the first one's result is kept.
         """
         tensors, values = _flatten(self.optimizer.state_dict())
-        tensors["totals"] = self._totals()
+        tensors["totals"] = self.means.totals()
         return tensors, {
             "count": self.count,
-            "names": list(self.names),
+            "names": list(self.means.names),
             "optimizer": values,
             "scaler": self.scaler.state_dict(),
         }
 
     def from_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """The inverse of `to_state`."""
-        self.count, self.names = int(values["count"]), tuple(values["names"])
+        self.count = int(values["count"])
         self.updates.fill_(self.count)
         self.scaler.load_state_dict(values["scaler"])
-        totals = tensors["totals"].to(self.device)
-        if not self.world.is_main:  # the first process carries the sums of all
-            totals = torch.zeros_like(totals)
-        self.sums = totals[:-3].clone()
-        self.norms.copy_(totals[-3:-1])
-        self.examples = int(totals[-1])
+        self.means.restore(tuple(values["names"]), tensors["totals"])
         entries: dict[int, dict[str, Any]] = {}
         for key, value in [*tensors.items(), *values["optimizer"].items()]:
             kind, _, rest = key.partition("/")
@@ -196,14 +155,6 @@ class PlayerState:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
 
-def _scalar(name: str, value: Any, device: torch.device) -> Tensor:
-    """A logged value without its graph; raises TypeError where it is no scalar."""
-    scalar = value if isinstance(value, Tensor) else torch.tensor(float(value), device=device)
-    if scalar.dim():
-        raise TypeError(f"the scalar {name!r} has shape {tuple(scalar.shape)}; log its mean")
-    return scalar.detach()
-
-
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state_dict as named tensors, and the entries that are no tensors."""
     tensors: dict[str, Tensor] = {}
@@ -213,11 +164,6 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
             target = tensors if isinstance(value, Tensor) else values
             target[f"optimizer/{index}/{name}"] = value
     return tensors, values
-
-
-def accumulator_dtype(device: torch.device) -> torch.dtype:
-    """What sums are kept in; Apple's GPUs have no float64."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -242,21 +188,3 @@ def freeze_all_but(states: Sequence[PlayerState], moving: PlayerState) -> None:
     for state in states:
         for p in state.parameters:
             p.requires_grad_(id(p) in mine)
-
-
-class EMA:
-    """Exponential moving average of a model's weights; integer buffers are copied."""
-
-    def __init__(self, model: Model, decay: float) -> None:
-        self.decay = decay
-        self.live = model.state_dict()  # aliases: training changes these tensors in place
-        self.shadow = {k: v.detach().clone() for k, v in self.live.items()}
-        self.floats = [k for k, v in self.live.items() if v.is_floating_point()]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """shadow ← decay·shadow + (1 − decay)·weights."""
-        shadows, lives = ([d[k] for k in self.floats] for d in (self.shadow, self.live))
-        torch._foreach_lerp_(shadows, lives, 1 - self.decay)
-        for k in self.live.keys() - set(self.floats):
-            self.shadow[k].copy_(self.live[k])

@@ -16,7 +16,8 @@ from gentool.errors import UserError
 from gentool.files import write_text
 from gentool.metrics import judge
 from gentool.runs import Run
-from gentool.train.session import Job, start
+from gentool.train.job import Job
+from gentool.train.session import start
 from gentool.verify import anchors
 from gentool.verify.recipes import Check, Recipe
 

@@ -24,6 +24,7 @@ from gentool.nn import (
 )
 from gentool.noise import Noise
 from gentool.spec import DataSpec
+from gentool.torch_internals import clamp_
 from gentool_wgan import WGANConfig
 from gentool_wgan.networks import MLPCritic, MLPGenerator
 from gentool_wgan.objectives import generator_loss, gradient_penalty, wasserstein
@@ -119,9 +120,7 @@ class WGAN(Model):
     def clip_weights(self) -> None:
         """w ← clip(w, −c, c) for every weight of the critic (Arjovsky et al., algorithm 1)."""
         c = self.config.clip
-        weights: list[Tensor] = [*self.critic.parameters()]
-        torch._foreach_clamp_min_(weights, -c)
-        torch._foreach_clamp_max_(weights, c)
+        clamp_(list(self.critic.parameters()), -c, c)
 
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""

@@ -35,7 +35,7 @@ from gentool.errors import UserError
 from gentool.options import build, fields_of, read_toml, to_json
 from gentool.runs import Run
 from gentool.spec import DataSpec
-from gentool.train.session import read_job
+from gentool.train.job import from_run
 from gentool.train.settings import TrainSettings, core_fields
 from gentool.train.state import load_newest
 
@@ -181,7 +181,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
 
     def config(content: bytes) -> None:
         run = Run(file("run/config.json", content).parent)
-        read_job(run, run.read_config(), {})
+        from_run(run, run.read_config(), {})
 
     def state(content: bytes) -> None:
         load_newest(file("states/step-000000001/manifest.json", content).parents[1])

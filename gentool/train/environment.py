@@ -1,0 +1,44 @@
+"""What bit-exact repetition depends on beside the options: recorded, and compared on resume."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from gentool.console import say
+from gentool.errors import printable
+from gentool.train.matmul import matmul_library
+from gentool.version import __version__
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """The facts of this process, for the run's config.json."""
+    from gentool import ops
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "gentool": __version__,
+        "torch": torch.__version__,
+        "device": f"{device.type} ({name})",
+        "threads": torch.get_num_threads(),
+        "kernels": "native" if ops.native.serves(device.type) else "reference",
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "matmul": matmul_library(),
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def compare_environment(then: Any, now: Mapping[str, Any]) -> None:
+    """Warn of whatever differs that bit-exact repetition depends on."""
+    then = then if isinstance(then, dict) else {}
+    then = {"matmul": "default", **then}  # of a run from before it was a choice
+    for key in sorted(now.keys() - {"gentool"}):
+        if now[key] != then.get(key):
+            say(
+                f"warning: {key} is {now[key]}, the run had {printable(str(then.get(key)))}; "
+                "it continues, but not bit for bit"
+            )

@@ -1,0 +1,165 @@
+"""The game that a model's players play: rounds of updates, and everything that these change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from gentool.model import Model
+from gentool.torch_internals import norms
+from gentool.train.batches import Draw
+from gentool.train.devices import copied
+from gentool.train.distributed import World
+from gentool.train.ema import EMA
+from gentool.train.player import PlayerState, freeze_all_but
+from gentool.train.settings import TrainSettings
+from gentool.train.state import Checkpoint
+
+
+class Game:
+    """A model, its players and their moving average.
+
+    A step is one update of the first player, with one fresh batch; after every `steps` of its
+    updates the other players take theirs. The round and its position follow from the step alone.
+
+    Attributes:
+        step: steps taken.
+        best: the lowest test score so far; None before the first.
+    """
+
+    def __init__(
+        self, model: Model, settings: TrainSettings, world: World, total: int, per_epoch: int
+    ) -> None:
+        """
+        Args:
+            total: steps in the whole training.
+            per_epoch: steps an epoch.
+        """
+        self.model, self.world = model, world
+        self.step = 0
+        self.best: float | None = None
+        self.players = _players(model, settings, world, total, per_epoch)
+        self.average = EMA(model, settings.ema) if settings.ema is not None else None
+
+    def take_step(self, draw: Draw) -> None:
+        """One update of the first player, and the others' turn where its round is over."""
+        first, *others = self.players
+        self._move(first, draw)
+        self.step += 1
+        if self.step % first.player.steps == 0:
+            for other in others:
+                for _ in range(other.player.steps):
+                    self._move(other, draw)
+        # Of all players: a generator's batch statistics change in the critic's turn too.
+        self.world.average_buffers(self.model)
+        if self.average is not None:
+            self.average.update()
+
+    def _move(self, state: PlayerState, draw: Draw) -> None:
+        if len(self.players) > 1:
+            freeze_all_but(self.players, state)
+        state.update(draw)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Put the moving average, where there is one, in the place of the weights for a while."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def is_finite(self) -> bool:
+        """Whether weights and pending sums are numbers, on every process."""
+        floats = [v for v in self.model.state_dict().values() if v.is_floating_point()]
+        parts = [torch.stack(norms(floats)).sum()]
+        parts += [state.means.sums.sum().to(parts[0].dtype) for state in self.players]
+        return not self.world.any(not bool(torch.isfinite(torch.stack(parts)).all()))
+
+    def train_means(self) -> dict[str, float]:
+        """Means of what all players logged since the last call."""
+        means: dict[str, float] = {}
+        for state in self.players:
+            for name, value in state.means.take().items():
+                # Every player has these two; a game of one needs no prefix.
+                shared = name in ("loss", "grad_norm") and len(self.players) > 1
+                means[f"{state.player.name}_{name}" if shared else name] = value
+        return means
+
+    def snapshot(self, best: bool = False, metrics_bytes: int = 0) -> Checkpoint:
+        """Everything that the rest of training depends on; every process takes part.
+
+        Args:
+            best: this is the best model so far.
+            metrics_bytes: the length of metrics.jsonl.
+        """
+        optim: dict[str, Tensor] = {}
+        for name, state in self._generators().items():
+            for rank, part in enumerate(self.world.gather(state)):
+                optim[f"{name}/{rank}"] = part
+        players = []
+        for i, player in enumerate(self.players):
+            tensors, values = player.to_state()
+            optim |= {f"player{i}/{k}": v for k, v in tensors.items()}
+            players.append(values)
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "weights": self.model.state_dict(),
+            "optim": optim,
+        }
+        if self.average is not None:
+            groups["average"] = self.average.shadow
+        # Copies, since training goes on while they are written.
+        copies = {g: {k: copied(v) for k, v in ts.items()} for g, ts in groups.items()}
+        return Checkpoint(
+            copies,
+            {
+                "step": self.step,
+                "best": self.best,
+                "is_best": best,
+                "metrics_bytes": metrics_bytes,
+                "players": players,
+            },
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up training where `checkpoint` was made."""
+        self.step = int(checkpoint.values["step"])
+        self.best = checkpoint.values["best"]
+        self.model.load_state_dict(dict(checkpoint.groups["weights"]))
+        optim = checkpoint.groups["optim"]
+        for i, (state, values) in enumerate(
+            zip(self.players, checkpoint.values["players"], strict=True)
+        ):
+            prefix = f"player{i}/"
+            tensors = {k.removeprefix(prefix): v for k, v in optim.items() if k.startswith(prefix)}
+            state.from_state(tensors, values)
+        if self.average is not None:
+            for k, v in checkpoint.groups["average"].items():
+                self.average.shadow[k].copy_(v)
+        rank, device = self.world.rank, self.world.device
+        if f"rng/cpu/{rank}" in optim:  # absent where there were fewer processes
+            torch.set_rng_state(optim[f"rng/cpu/{rank}"])
+        if device.type == "cuda" and f"rng/cuda/{rank}" in optim:
+            torch.cuda.set_rng_state(optim[f"rng/cuda/{rank}"], device)
+
+    def _generators(self) -> dict[str, Tensor]:
+        """The states of torch's global generators, which a plugin may draw from."""
+        found = {"rng/cpu": torch.get_rng_state()}
+        device = self.world.device
+        if device.type == "cuda":
+            found["rng/cuda"] = torch.cuda.get_rng_state(device)
+        return found
+
+
+def _players(
+    model: Model, settings: TrainSettings, world: World, total: int, per_epoch: int
+) -> list[PlayerState]:
+    """Each player, with how many updates it makes in all and an epoch."""
+    players = list(model.players())
+    first = players[0].steps
+    rounds = max(1, total // first)
+    totals = [total, *(rounds * p.steps for p in players[1:])]
+    an_epoch = per_epoch / first  # rounds
+    rates = [per_epoch, *(an_epoch * p.steps for p in players[1:])]
+    return [
+        PlayerState(p, settings, world, count, rate)
+        for p, count, rate in zip(players, totals, rates, strict=True)
+    ]

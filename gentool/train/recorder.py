@@ -1,0 +1,238 @@
+"""What only the main process does: log, display, pictures, watchdog, checkpoints, loggers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from gentool.data.dataset import Dataset
+from gentool.files import user_errors
+from gentool.hooks import Events
+from gentool.model import Model
+from gentool.render.card import write_card
+from gentool.runs import Run
+from gentool.train.display import Display, FollowedDisplay, TerminalDisplay
+from gentool.train.log import MetricsLog
+from gentool.train.pictures import Pictures
+from gentool.train.profiling import Profile
+from gentool.train.progress import Follower
+from gentool.train.saver import Saver
+from gentool.train.settings import TrainSettings
+from gentool.train.state import Checkpoint
+from gentool.train.stopping import Stopped
+from gentool.train.watchdog import Watchdog
+from gentool.weights import Header
+
+Rows = dict[str, dict[str, Any]]
+
+
+class Recorder:
+    """Records nothing: for the processes that do not write, and for training without a run.
+
+    `RunRecorder` says what each method is for.
+    """
+
+    @property
+    def offset(self) -> int:
+        return 0
+
+    @property
+    def place(self) -> str:
+        return "the run"
+
+    def started(self) -> None: ...
+
+    def begin(self, total: int, per_epoch: int, batch_size: int, step: int) -> None: ...
+
+    def begin_epoch(self, step: int) -> None: ...
+
+    def stepped(self, step: int, loss: Callable[[], float | None]) -> None: ...
+
+    def row(self, epoch: int, step: int, split: str, scalars: Mapping[str, Any]) -> None: ...
+
+    def picture(self, step: int) -> None: ...
+
+    def watched(self) -> Rows:
+        return {}
+
+    def rate(self, step: int) -> float:
+        return 0.0
+
+    def epoch(self, epoch: int, step: int, rate: float, rows: Rows) -> None: ...
+
+    def warn(self, message: str) -> None: ...
+
+    def save(self, checkpoint: Checkpoint) -> None: ...
+
+    def epoch_ended(self, epoch: int, step: int) -> None: ...
+
+    def restore(self, checkpoint: Checkpoint) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def finished(self) -> None: ...
+
+    def stopped(self, reason: Stopped) -> Stopped:
+        return reason
+
+    def failed(self, error: BaseException) -> None: ...
+
+
+class RunRecorder(Recorder):
+    """Writes a run's files, shows progress, and tells the plugins that ``--log`` names."""
+
+    def __init__(
+        self,
+        run: Run,
+        header: Header,
+        model: Model,
+        dataset: Dataset,
+        settings: TrainSettings,
+        device: torch.device,
+        follower: Follower | None = None,
+    ) -> None:
+        """
+        Args:
+            header: what the run's model file says of itself.
+            model: on the device.
+            follower: called with how training stands, instead of a terminal's display.
+        """
+        self.run, self.model = run, model
+        self.pictures = Pictures(model, dataset, run, settings.seed, device)
+        self.watchdog = Watchdog(model, dataset, settings.seed, device)
+        self.events = Events(settings.log or ())
+        self.saver = Saver(run, header, settings.keep)
+        self.profile = Profile(run.profile if settings.profile else None)
+        self.follower = follower
+        self.log: MetricsLog | None = None
+        self.display = Display(1, 1, 1)  # until `begin`
+
+    @property
+    def offset(self) -> int:
+        """The length of metrics.jsonl, which a checkpoint remembers."""
+        return self._log().offset
+
+    @property
+    def place(self) -> str:
+        """Where checkpoints lie, for messages."""
+        return str(self.run.state)
+
+    def _log(self) -> MetricsLog:
+        if self.log is None:
+            self.log = MetricsLog(self.run.metrics)
+        return self.log
+
+    def started(self) -> None:
+        """Tell the loggers; raises UserError where one cannot work."""
+        self.events.started(self.run)
+
+    def begin(self, total: int, per_epoch: int, batch_size: int, step: int) -> None:
+        """Open the log, and show a training that stands at `step`."""
+        self._log()
+        facts = total, per_epoch, batch_size, step
+        if self.follower is None:
+            self.display = TerminalDisplay(*facts)
+        else:
+            self.display = FollowedDisplay(self.follower, *facts)
+
+    def begin_epoch(self, step: int) -> None:
+        """Start the epoch's clock; evaluation, pictures and saving do not count as training."""
+        self.display.begin_epoch(step)
+
+    def stepped(self, step: int, loss: Callable[[], float | None]) -> None:
+        """After every step; `loss` waits for the device, so it is asked a few times a second."""
+        self.profile.step()
+        if self.display.due():
+            self.display.step(step, loss())
+
+    def row(self, epoch: int, step: int, split: str, scalars: Mapping[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        row = {"epoch": epoch, "step": step, "split": split, **scalars}
+        self._log().write(row)
+        self.events.logged(self.run, row)
+
+    def picture(self, step: int) -> None:
+        """Draw samples; the model is in eval mode."""
+        with user_errors("the sample picture", self.run.samples):
+            self.pictures.draw(step)
+
+    def watched(self) -> Rows:
+        """What a look at samples gives, as another split's row; the model is in eval mode."""
+        return {"samples": {"diversity": self.watchdog.diversity()}}
+
+    def rate(self, step: int) -> float:
+        """Training examples a second in this epoch."""
+        return self.display.rate(step)
+
+    def epoch(self, epoch: int, step: int, rate: float, rows: Rows) -> None:
+        """Write an epoch's rows and warnings, and show them."""
+        for split, scalars in rows.items():
+            self.row(epoch, step, split, scalars)
+        for message in self.watchdog.warnings(rows):
+            self.warn(message)
+            self.row(epoch, step, "warning", {"warning": message})
+        self.display.epoch(epoch, step, rate, rows)
+
+    def warn(self, message: str) -> None:
+        """Show a warning."""
+        self.display.warn(message)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Have a checkpoint written, and from it the model file that samples."""
+        self._log().sync()
+        self.saver.save(checkpoint)
+
+    def epoch_ended(self, epoch: int, step: int) -> None:
+        """Tell the loggers of an epoch whose files are being written."""
+        self.events.epoch_ended(self.run, epoch, step)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Cut metrics.jsonl to what `checkpoint` knows of, and write the model it holds."""
+        self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
+        self.saver.derive(checkpoint)
+
+    def flush(self) -> None:
+        """Return when everything is on disk; raises UserError where it could not be written."""
+        if self.profile.table:
+            self.display.say(self.profile.table)
+        self.saver.wait()
+
+    def close(self) -> None:
+        """End the display, the saver's thread and the log."""
+        self.display.close()
+        self.saver.close()
+        if self.log is not None:
+            self.log.close()
+
+    def finished(self) -> None:
+        """Sum the run up, and tell the loggers."""
+        self._summarise()
+        self.events.finished(self.run)
+
+    def stopped(self, reason: Stopped) -> Stopped:
+        """The same early on; returns the reason with how to go on."""
+        self._summarise()
+        self.events.failed(self.run, reason)
+        command = f"gentool resume {shlex.quote(str(self.run.path))}"
+        return Stopped(f"{reason}; go on with: {command}", reason.code)
+
+    def failed(self, error: BaseException) -> None:
+        """Tell the loggers."""
+        self.events.failed(self.run, error)
+
+    def _summarise(self) -> None:
+        """Curves, film and model card, from what the run has so far."""
+        from gentool.render.curves import save_curves
+        from gentool.render.film import save_film
+
+        run, rows = self.run, self.run.read_metrics()
+        with user_errors("the run's summary", run.path):
+            save_curves(rows, run.curves)
+            if len(pictures := run.pictures()) > 2:
+                save_film(pictures, run.film)
+            write_card(run, rows, self.model)
