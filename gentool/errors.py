@@ -24,6 +24,13 @@ def printable(text: str, limit: int = 200) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def check_whole(flag: str, value: int | None, least: int, most: int = 2**63 - 1) -> None:
+    """Refuse a number outside its bounds, where one was given; raises UserError."""
+    if value is not None and not least <= value <= most:
+        number = str(value) if abs(value) < 10**20 else "a number of more than 20 digits"
+        raise UserError(f"{flag} is {number}, but it must be at least {least} and at most {most}")
+
+
 ADVICE = {
     errno.ENOSPC: "free some space there, or choose another place",
     errno.EDQUOT: "your quota there is used up; free some space, or choose another place",

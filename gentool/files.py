@@ -30,8 +30,12 @@ def fsync_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a temporary name next to `path`; on success it is fsynced and renamed to `path`."""
+def written_aside(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Yield a temporary name next to `path`; on success it is fsynced and renamed to `path`.
+
+    Args:
+        sync: wait for the disk, so that the file survives a power cut.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}"
@@ -40,11 +44,13 @@ def written_aside(path: Path) -> Iterator[Path]:
     aside = Path(name)
     try:
         yield aside
-        with aside.open("rb") as handle:
-            os.fsync(handle.fileno())
+        if sync:
+            with aside.open("rb") as handle:
+                os.fsync(handle.fileno())
         aside.chmod(0o666 & ~_umask())
         aside.replace(path)
-        fsync_directory(path.parent)
+        if sync:
+            fsync_directory(path.parent)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from gentool import options, plugins, runs, weights
 from gentool.errors import UserError, printable
 from gentool.model import Model
 from gentool.render.notebook import Samples
-from gentool.sampling import draw_samples
+from gentool.sampling import draw_samples, stream
 from gentool.spec import ModelSpec
 
 
@@ -53,6 +54,19 @@ class LoadedModel:
         """
         x = draw_samples(self.model, n, self.device, seed=seed, labels=labels, z=z, draw=draw)
         return x.as_subclass(Samples)
+
+    def stream(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        labels: Tensor | None = None,
+        z: Tensor | None = None,
+        draw: bool = False,
+    ) -> Iterator[Tensor]:
+        """As `sample`, some examples at a time: for more than memory holds."""
+        given: Any = {"seed": seed, "labels": labels, "z": z, "draw": draw}
+        return stream(self.model, n, self.device, **given, size=self.header.data.size)
 
 
 def load(

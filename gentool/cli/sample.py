@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gentool.console import say, tell
-from gentool.errors import UserError, nearest, printable
+from gentool.console import loading_bar, say, tell
+from gentool.errors import UserError, check_whole, nearest, printable
 from gentool.files import check_out
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from gentool.runs import Source
 
 MOST = 1_000_000
+SAMPLES = 64
+"""Drawn where --n does not say."""
 
 
 def sample(
@@ -30,7 +34,7 @@ def sample(
     ] = None,
     n: Annotated[int | None, typer.Option("--n", help="How many samples (default 64).")] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--out", help="grid.png, a folder/ of PNGs, or samples.npz."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="One seed, one picture, anywhere.")] = 0,
@@ -48,12 +52,10 @@ def sample(
     force: Annotated[bool, typer.Option("--force", help="Replace what --out names.")] = False,
 ) -> None:
     """Draw samples from a trained model and say where they are."""
-    if n is not None and not 1 <= n <= MOST:
-        raise UserError(f"--n is {n}, but it must be at least 1 and at most {MOST}")
-    if seed < 0:
-        raise UserError(f"--seed is {seed}, but it must be at least 0")
+    check_whole("--n", n, 1, MOST)
+    check_whole("--seed", seed, 0)
     if out is not None:
-        check_out(out, force)
+        check_out(Path(out), force)
 
     from gentool import runs
     from gentool.loading import load
@@ -61,15 +63,27 @@ def sample(
 
     found = runs.locate(source)
     loaded = load(found.file, pick_device(device))
-    latents = None if z is None else _read_latents(z, loaded, n)
-    n = n or (64 if latents is None else len(latents))
-    labels, columns = _labels(loaded, class_, n)
-    n = n if labels is None else len(labels)
-    x = loaded.sample(n, seed=seed, labels=labels, z=latents, draw=draw)
-    out = out or _default_out(found, n, seed, class_, draw, z)
-    kept = None if latents is None else latents.numpy()
-    _write(x.numpy(), out, columns, kept, None if labels is None else labels.numpy())
-    tell(str(out))
+    latents, labels = (None, None) if z is None else _read_latents(z, loaded, n)
+    layout = _layout(loaded, class_, (n or 0) if latents is None else len(latents), labels)
+    path = Path(out or _default_out(found, layout.n, seed, class_, draw, z))
+    _write(loaded, layout, out or str(path), path, latents, {"seed": seed, "draw": draw})
+    tell(str(path))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many samples, of which classes, and their places in a grid.
+
+    Attributes:
+        labels: int64 (n,) of a class-conditional model, else None.
+        columns: of the grid, with one row a class.
+        cells: the place of each sample in that grid.
+    """
+
+    n: int
+    labels: Tensor | None = None
+    columns: int | None = None
+    cells: list[int] | None = None
 
 
 def _default_out(
@@ -93,56 +107,42 @@ def _default_out(
     return found.run.path / "sampled" / name
 
 
-def _read_latents(path: Path, loaded: LoadedModel, n: int | None) -> Tensor:
-    import zipfile
+def _read_latents(path: Path, loaded: LoadedModel, n: int | None) -> tuple[Tensor, Tensor | None]:
+    from gentool.latent.locate import read_latents
 
-    import numpy as np
+    latents, labels = read_latents(path, loaded.model)
+    if n is not None and n != len(latents):
+        shown = printable(str(path))
+        raise UserError(f"--z {shown} holds {len(latents)} latents, so leave --n {n} out")
+    return latents, labels
+
+
+def _layout(loaded: LoadedModel, wanted: str | None, n: int, given: Tensor | None) -> Layout:
+    """Which classes are drawn. `given` are the labels that came with the latents."""
     import torch
 
-    shown = printable(str(path))
-    try:
-        content = np.load(path, allow_pickle=False)
-        array = content["z"] if isinstance(content, np.lib.npyio.NpzFile) else content
-        array = np.asarray(array, dtype=array.dtype)
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        reason = printable(str(error), 100)
-        raise UserError(
-            f"--z {shown} cannot be read as .npy, or .npz with 'z': {reason}"
-        ) from error
-    shape = loaded.model.latent_shape
-    wanted = ", ".join(["N", *map(str, shape)])
-    if array.shape[1:] != shape or not len(array) or array.dtype.kind not in "fiu":
-        raise UserError(
-            f"--z {shown} holds {array.dtype} {array.shape}, but the model takes ({wanted}) numbers"
-        )
-    if n is not None and n != len(array):
-        raise UserError(f"--z {shown} holds {len(array)} latents, so leave --n {n} out")
-    if not np.isfinite(array).all():
-        raise UserError(f"--z {shown} holds NaN or infinity; latents are finite numbers")
-    return torch.from_numpy(array.astype(np.float32))
-
-
-def _labels(loaded: LoadedModel, wanted: str | None, n: int) -> tuple[Tensor | None, int | None]:
-    """Labels for a conditional model, and the columns of the grid."""
-    import torch
-
-    names = loaded.header.data.classes
-    count = loaded.model.classes
+    names, count = loaded.header.data.classes, loaded.model.classes
     if not count:
         if wanted is not None:
             raise UserError(
                 f"this {loaded.header.model} is not class-conditional; "
                 "train one with --conditional to sample a class"
             )
-        return None, None
+        return Layout(n or SAMPLES)
+    if wanted is None and given is not None:
+        return Layout(n, given)
     if wanted in (None, "all"):
-        columns = max(1, -(-n // count))
-        return torch.arange(count).repeat_interleave(columns), columns
+        columns = -(-(n or SAMPLES) // count)
+        n = n or columns * count  # by default whole rows
+        per_class = torch.tensor([n // count + (label < n % count) for label in range(count)])
+        labels = torch.arange(count).repeat_interleave(per_class)
+        cells = [row * columns + i for row, k in enumerate(per_class.tolist()) for i in range(k)]
+        return Layout(n, labels, columns, cells)
     assert wanted is not None
     if wanted in names:
-        return torch.full((n,), names.index(wanted)), None
+        return Layout(n or SAMPLES, torch.full((n or SAMPLES,), names.index(wanted)))
     if wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) < count:
-        return torch.full((n,), int(wanted)), None
+        return Layout(n or SAMPLES, torch.full((n or SAMPLES,), int(wanted[:9])))
     raise UserError(
         f"--class {printable(wanted)!r} is none of {', '.join(map(printable, names[:20]))}"
         f"{nearest(wanted, names)}"
@@ -150,32 +150,38 @@ def _labels(loaded: LoadedModel, wanted: str | None, n: int) -> tuple[Tensor | N
 
 
 def _write(
-    x: np.ndarray, out: Path, columns: int | None, z: Any, labels: np.ndarray | None
+    loaded: LoadedModel,
+    layout: Layout,
+    out: str,
+    path: Path,
+    z: Tensor | None,
+    how: dict[str, Any],
 ) -> None:
-    """Write samples as a grid, a folder of pictures, or arrays, by the name of `out`."""
-    from gentool.files import user_errors, written_aside
-    from gentool.render.grid import save_grid, to_image, to_pixels
+    """Draw and write, some samples at a time, in the form that the name of `out` asks for."""
+    from gentool.render import samples as files
 
-    images = x.ndim == 4
-    with user_errors("samples", out):
-        if out.suffix == ".npz":
-            import numpy as np
+    data, n = loaded.header.data, layout.n
+    form = files.form_of(out, data.kind == "image")
+    labels = None if layout.labels is None else layout.labels.numpy()
+    with loading_bar() as progress:
 
-            arrays = {"x": to_pixels(x) if images else x, "z": z, "labels": labels}
-            with written_aside(out) as aside:
-                np.savez(aside, **{k: v for k, v in arrays.items() if v is not None})
-        elif out.suffix.lower() == ".png" and images:
-            save_grid(to_pixels(x), out, columns)
-        elif out.suffix.lower() == ".png":
-            from gentool.render.scatter import save_scatter
+        def chunks() -> Iterator[np.ndarray]:
+            done = 0
+            for x in loaded.stream(n, labels=layout.labels, z=z, **how):
+                yield x.numpy()
+                done += len(x)
+                progress("drawing samples", done, n)
 
-            save_scatter(x, out)
-        elif out.suffix == "" and images:
-            out.mkdir(parents=True, exist_ok=True)
-            for i, image in enumerate(to_pixels(x)):
-                to_image(image).save(out / f"{i:06d}.png")
+        if form == "arrays":
+            beside = {"z": None if z is None else z.numpy(), "labels": labels}
+            kept = {name: array for name, array in beside.items() if array is not None}
+            files.write_arrays(path, chunks(), n, data.shape, kept)
+        elif form == "folder":
+            numbers = None if labels is None else labels.tolist()
+            files.write_folder(path, chunks(), numbers, data.classes)
+        elif form == "grid":
+            files.write_grid(path, chunks(), n, data.shape, layout.columns, layout.cells)
         else:
-            kinds = "grid.png, a folder/ or samples.npz" if images else "plot.png or samples.npz"
-            raise UserError(f"--out {printable(str(out))} is none of {kinds}")
-    if len(x) > 10_000 and out.suffix == ".png":
-        say(f"note: {len(x)} samples in one picture; --out samples.npz keeps them as arrays")
+            files.write_plot(path, chunks())
+    if n > 10_000 and form in ("grid", "plot"):
+        say(f"note: {n} samples in one picture; --out samples.npz keeps them as arrays")

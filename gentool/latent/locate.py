@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from gentool.latent.prior import draw
 from gentool.latent.reconstruct import Method, Reconstruction, reconstruct
 from gentool.model import Model
 from gentool.spec import DataSpec
+
+MOST_VALUES = 2**27
+"""Numbers in a file of latents."""
 
 CHANNELS: dict[int, Channels] = {1: "grey", 3: "rgb"}
 
@@ -276,8 +280,13 @@ def read_latents(path: Path, model: Model) -> tuple[Tensor, Tensor | None]:
         raise UserError(
             f"{shown} holds {file.dtype} {file.shape}, but the model takes latents ({wanted})"
         )
-    with np.errstate(over="ignore"):
-        z = np.concatenate(list(file.chunks())).astype(np.float32)
+    if math.prod(file.shape) > MOST_VALUES:
+        raise UserError(f"{shown} holds {file.shape} latents; {MOST_VALUES:,} numbers are the most")
+    z, at = np.empty(file.shape, np.float32), 0
+    with np.errstate(over="ignore"):  # what is too large for float32 is told below
+        for rows in file.chunks():
+            z[at : at + len(rows)] = rows
+            at += len(rows)
     if not np.isfinite(z).all():
         raise UserError(f"{shown} holds NaN or infinity; latents are finite numbers")
     beside = found.get("labels")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -32,35 +35,63 @@ def to_image(x: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(x[0]))
 
 
-def make_grid(x: np.ndarray, columns: int | None = None, pad: int = 2) -> np.ndarray:
-    """Lay uint8 images (N, C, H, W) out row by row.
+@dataclass(frozen=True)
+class Sheet:
+    """Images laid out row by row, black where none has been placed.
 
-    Args:
-        columns: images a row; near-square by default.
+    Attributes:
+        shape: of the pixels, (C, rows·(H+pad)+pad, columns·(W+pad)+pad).
+        size: (H, W) of one image.
+        columns: images a row.
         pad: pixels of black between and around the images.
-
-    Returns:
-        uint8 (C, rows·(H+pad)+pad, columns·(W+pad)+pad).
     """
-    n, c, h, w = x.shape
-    columns = columns or max(1, math.ceil(math.sqrt(n)))
-    rows = max(1, math.ceil(n / columns))
-    sheet = np.zeros((c, rows * (h + pad) + pad, columns * (w + pad) + pad), dtype=np.uint8)
-    for i in range(n):
-        top, left = pad + (i // columns) * (h + pad), pad + (i % columns) * (w + pad)
-        sheet[:, top : top + h, left : left + w] = x[i]
-    return sheet
+
+    shape: tuple[int, int, int]
+    size: tuple[int, int]
+    columns: int
+    pad: int
+
+    @classmethod
+    def of(cls, n: int, shape: Sequence[int], columns: int | None = None, pad: int = 2) -> Sheet:
+        """An empty sheet for n images of shape (C, H, W); near-square by default."""
+        channels, height, width = shape
+        columns = columns or max(1, math.ceil(math.sqrt(n)))
+        rows = max(1, math.ceil(n / columns))
+        whole = (channels, rows * (height + pad) + pad, columns * (width + pad) + pad)
+        return cls(whole, (height, width), columns, pad)
+
+    @property
+    def values(self) -> int:
+        """Pixels times channels; nothing has been allocated before `pixels` is asked for."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        return np.zeros(self.shape, dtype=np.uint8)
+
+    def place(self, cell: int, image: np.ndarray) -> None:
+        """Put a uint8 image (C, H, W) into a cell, counted row by row."""
+        row, column = divmod(cell, self.columns)
+        height, width = self.size
+        top, left = self.pad + row * (height + self.pad), self.pad + column * (width + self.pad)
+        self.pixels[:, top : top + height, left : left + width] = image
+
+    def image(self, smallest: int = 256) -> Image.Image:
+        """The sheet as a picture, magnified by a whole factor to at least `smallest` pixels."""
+        image = to_image(self.pixels)
+        factor = max(1, math.ceil(smallest / max(image.size)))
+        if factor > 1:
+            larger = (image.width * factor, image.height * factor)
+            image = image.resize(larger, Image.Resampling.NEAREST)
+        return image
 
 
 def grid_image(x: np.ndarray, columns: int | None = None, smallest: int = 256) -> Image.Image:
-    """The grid as a picture, magnified by a whole factor to at least `smallest` pixels."""
-    image = to_image(make_grid(x, columns))
-    factor = max(1, math.ceil(smallest / max(image.size)))
-    if factor > 1:
-        image = image.resize(
-            (image.width * factor, image.height * factor), Image.Resampling.NEAREST
-        )
-    return image
+    """uint8 images (N, C, H, W) as one picture; see `Sheet`."""
+    sheet = Sheet.of(len(x), x.shape[1:], columns)
+    for cell, image in enumerate(x):
+        sheet.place(cell, image)
+    return sheet.image(smallest)
 
 
 def save_grid(x: np.ndarray, path: Path, columns: int | None = None) -> None:

@@ -65,6 +65,8 @@ def open_arrays(path: Path) -> dict[str, ArrayFile]:
     could read.
     """
     shown = printable(str(path))
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UserError(f"{shown} is no file; give a .npy or a .npz")
     with path.open("rb") as file:
         magic = file.read(6)
     if magic == b"\x93NUMPY":
