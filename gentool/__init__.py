@@ -1,26 +1,51 @@
 """gentool: train, sample and judge classic deep generative models.
 
 >>> import gentool
->>> images = gentool.load("runs/vae-mnist-001").sample(64)   # float tensor in [0, 1]
+>>> run = gentool.train("vae", data="glyphs", epochs=1, latent_dim=2)
+>>> images = gentool.load(run).sample(64)   # float tensor in [0, 1]
 
-Importing this package imports neither torch nor a plugin; `load` does.
+Importing this package imports neither torch nor a plugin; its functions do.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gentool.version import __version__
 
 if TYPE_CHECKING:
+    from gentool.api import TrainedRun, evaluate, resume, train
+    from gentool.errors import UserError
     from gentool.loading import LoadedModel, load
+    from gentool.train.progress import TrainProgress
 
-__all__ = ["LoadedModel", "__version__", "load"]
+__all__ = [
+    "LoadedModel",
+    "TrainProgress",
+    "TrainedRun",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "load",
+    "resume",
+    "train",
+]
+
+_HOMES = {
+    "LoadedModel": "gentool.loading",
+    "TrainProgress": "gentool.train.progress",
+    "TrainedRun": "gentool.api",
+    "UserError": "gentool.errors",
+    "evaluate": "gentool.api",
+    "load": "gentool.loading",
+    "resume": "gentool.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "LoadedModel"):
-        from gentool import loading
-
-        return getattr(loading, name)
+    if name == "train":
+        return import_module("gentool.train")  # a package that can be called
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

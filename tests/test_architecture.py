@@ -71,6 +71,7 @@ FLOORS = [
     {"metrics", "testing", "checkup"},
     {"latent"},
     {"verify"},
+    {"api"},
     {"cli", "__main__"},
 ]
 """From the ground up: who stands on a floor imports from the same one or from below."""

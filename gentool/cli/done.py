@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from gentool.api import TrainedRun
 from gentool.console import say, speaks, tell
-from gentool.runs import Run
 
 
-def say_done(run: Run) -> None:
+def say_done(run: TrainedRun) -> None:
     """The run's path on stdout, the next command on stderr; once, whatever the processes."""
     if speaks():
         say(f"done; sample with: gentool sample {run.path} --n 64")

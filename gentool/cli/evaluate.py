@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gentool import options
+from gentool import api, options
 from gentool.cli.options import given, with_options
-from gentool.console import loading_bar, print_json, print_table, say
+from gentool.console import print_json, print_table, say
 from gentool.errors import UserError
 from gentool.metrics.plan import Plan
 
@@ -40,23 +40,14 @@ def evaluate(
     if list_:
         _print_list(json)
         return
-    plan = options.build(Plan, given(options.fields_of(Plan), values))
+    plan = given(options.fields_of(Plan), values)
     asked = None if metrics is None else [name.strip() for name in metrics.split(",")]
     if asked is not None and not any(asked):
         raise UserError("--metrics names none; `gentool evaluate --list` shows them")
 
-    from gentool.metrics import judge
-
-    with loading_bar() as progress:
-        records = judge.evaluate(
-            sources or (),
-            plan,
-            data=data,
-            metrics=asked,
-            cache=cache,
-            device=device,
-            progress=progress,
-        )
+    records = api.evaluate(
+        sources or [], metrics=asked, data=data, cache=cache, device=device, **plan
+    )
     _show(records, json)
 
 

@@ -24,11 +24,10 @@ def resume(
     ] = None,
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit where nothing was changed."""
-    from gentool import options, runs
+    from gentool import api, options
     from gentool.cli.done import say_done
     from gentool.cli.options import given
-    from gentool.train.session import resume
     from gentool.train.settings import TrainSettings
 
     values = {"epochs": epochs, "steps": steps, "max_time": max_time, "device": device}
-    say_done(resume(runs.find(run), given(options.fields_of(TrainSettings), values), cache))
+    say_done(api.resume(run, cache=cache, **given(options.fields_of(TrainSettings), values)))

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gentool import options, plugins
+from gentool import api, options, plugins
 from gentool.cli.done import say_done
 from gentool.cli.lazy import SectionedCommand
 from gentool.cli.options import given, parameters, with_signature
 from gentool.data.options import DataOptions
-from gentool.train.job import from_options
 from gentool.train.settings import TrainSettings, trainable
 
 OWN_OPTIONS = (
@@ -84,11 +83,7 @@ def model_command(plugin: plugins.Plugin) -> Any:
 
     def run(out: Path | None, config_file: Path | None, **values: Any) -> None:
         chosen = given((*own, *data, *core), values)
-        job = from_options(plugin.full_name, chosen, config_file)
-
-        from gentool.train.session import start
-
-        say_done(start(job, out))
+        say_done(api.train(plugin.full_name, out=out, config=config_file, **chosen))
 
     signature = [
         *parameters(own, f"Options of {plugin.name}", spec.defaults),
