@@ -126,7 +126,8 @@ def open_regular(path: Path | str, most: int, *, folder: int | None = None) -> i
 def read_regular(path: Path | str, most: int, *, folder: int | None = None) -> bytes:
     """What a regular file holds; see `open_regular`. Raises OSError."""
     with os.fdopen(open_regular(path, most, folder=folder), "rb") as file:
-        return file.read(most)
+        size = os.fstat(file.fileno()).st_size  # as much memory is taken as is asked for
+        return file.read(min(most, size))
 
 
 def write_text(path: Path, text: str) -> None:
