@@ -20,7 +20,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -229,6 +229,14 @@ class Draft:
             with contextlib.suppress(OSError):  # damaged: out of the way
                 final.rename(old / "old")
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch(options: DataOptions, key: dict[str, Any]) -> Iterator[Path]:
+    """A folder beside the entries for what making one needs meanwhile; removed at the end."""
+    draft = Draft(options, key)
+    with draft:
+        yield draft.folder
 
 
 def _temporary() -> Path:

@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from gentool.console import Progress
 from gentool.data.dataset import Loaded
 from gentool.data.options import DataOptions
+from gentool.data.shards import is_pattern
 from gentool.errors import UserError, nearest, printable
 from gentool.files import expanded
 from gentool.hooks import collect
@@ -44,6 +45,14 @@ class Request:
 
 
 MAX_COUNT = 10_000_000
+
+_FOLDER = SourceInfo(
+    "folder",
+    "path",
+    "folder of images; class sub-folders become labels, train/ and test/ the splits",
+    "gentool.data.sources.images:load_folder",
+    accepts="gentool.data.sources.images:accepts_folder",
+)
 
 _SOURCES: list[SourceInfo] = [
     SourceInfo(
@@ -128,19 +137,20 @@ _SOURCES: list[SourceInfo] = [
         accepts="gentool.data.sources.arrays:accepts",
     ),
     SourceInfo(
+        "tar",
+        "path",
+        "tar of images, a folder of such shards, or shard-{000..099}.tar, as WebDataset has it",
+        "gentool.data.sources.tars:load",
+        accepts="gentool.data.sources.tars:accepts",
+    ),
+    SourceInfo(
         "zip",
         "path",
         "zip of images; sub-folders as for a folder",
         "gentool.data.sources.images:load_zip",
         accepts="gentool.data.sources.images:accepts_zip",
     ),
-    SourceInfo(
-        "folder",
-        "path",
-        "folder of images; class sub-folders become labels, train/ and test/ the splits",
-        "gentool.data.sources.images:load_folder",
-        accepts="gentool.data.sources.images:accepts_folder",
-    ),
+    _FOLDER,
 ]
 
 
@@ -171,7 +181,9 @@ def resolve(text: str, options: DataOptions, progress: Progress) -> Request:
 
     def find() -> Request | None:
         found = _named(text, options, progress)
-        return found or (_accepted(path, options, progress) if exists else None)
+        if found is None and (exists or is_pattern(text)):
+            return _accepted(path, options, progress)
+        return found
 
     if (request := find()) is None:  # then other packages are asked, the one of that name first
         collect(
@@ -183,10 +195,12 @@ def resolve(text: str, options: DataOptions, progress: Progress) -> Request:
         request = find()
     if request is not None:
         return request
+    if exists and path.is_dir():  # it will say what is missing
+        return Request(_FOLDER, options, path=path, progress=progress)
     if exists:
         raise UserError(
-            f"{printable(str(path))} is no data that gentool can read; it reads folders and zips "
-            "of images, .npz and .npy files, and IDX folders"
+            f"{printable(str(path))} is no data that gentool can read; it reads folders, zips and "
+            "tars of images, .npz and .npy files, and IDX folders"
         )
     known = [source.name for source in _SOURCES if source.kind != "path"]
     raise UserError(

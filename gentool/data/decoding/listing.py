@@ -13,11 +13,12 @@ from gentool.data.decoding.decode import SUFFIXES, BadImageError
 from gentool.data.decoding.worker import Member, read
 from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.data.tables.find import LabelFile, is_label_file, of_path
+from gentool.data.tables.table import Table
 from gentool.errors import UserError, printable
 
 MAX_FILES = 10_000_000
 
-_HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
+HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
 
 
 class Entry(NamedTuple):
@@ -36,7 +37,9 @@ _Stamp = tuple[str, int, int, str]
 class Listing(NamedTuple):
     entries: list[Entry]
     ignored: int  # files that are no images by their name
-    tables: list[LabelFile]
+    tables: list[LabelFile]  # label files among the images
+    archives: tuple[str, ...] = ()  # what the members of `entries` lie in
+    known: tuple[Table, ...] = ()  # what the source itself says of its images
 
 
 class Found(NamedTuple):
@@ -76,7 +79,7 @@ def walk(root: str) -> Found:
             name = f"{below}/{one.name}" if below else one.name
             if _is_folder(one):
                 folders.append(name)
-            elif _is_image(one.name):
+            elif is_image(one.name):
                 stamps.append((name, *_stamp(one)))
             elif is_label_file(one.name):
                 tables.append((name, *_stamp(one)))
@@ -85,6 +88,19 @@ def walk(root: str) -> Found:
         if len(stamps) > MAX_FILES:
             raise UserError(f"{printable(root)} holds more than {MAX_FILES:,} images")
     return Found(root, stamps, tables, ignored)
+
+
+def has_image(root: Path) -> bool:
+    """Whether any image lies below a folder."""
+    seen: set[tuple[int, int]] = set()
+    folders = [str(root)]
+    while folders:
+        for one in _inside(folders.pop(), seen):
+            if is_image(one.name) and not one.name.startswith("."):
+                return True
+            if _is_folder(one) and not HIDDEN.search(one.name):
+                folders.append(one.path)
+    return False
 
 
 def _inside(folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
@@ -124,28 +140,29 @@ def members(directory: ZipDirectory) -> Listing:
     ignored = 0
     for found in directory.entries():
         name = found.name
-        if _HIDDEN.search(name):
+        if HIDDEN.search(name):
             continue
         # Of two entries with one name the later counts, as for every unpacker.
-        if _is_image(name):
+        if is_image(name):
             entries[name] = Entry(name, found.member, found.member.stored, found.problem)
         elif is_label_file(name) and not found.problem:
             tables[name] = LabelFile(name, partial(_read, directory.path, found.member))
         else:
             ignored += 1
-    return Listing(list(entries.values()), ignored, list(tables.values()))
+    return Listing(list(entries.values()), ignored, list(tables.values()), (str(directory.path),))
 
 
 def _read(archive: Path, member: Member) -> bytes:
     """One file of the zip. Raises OSError where it is damaged or too large."""
     descriptor = os.open(archive, os.O_RDONLY)
     try:
-        return read(member, descriptor)
+        return read(member, (descriptor,))
     except BadImageError as error:
         raise OSError(f"it {error}") from error
     finally:
         os.close(descriptor)
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a file is taken for an image, by the end of its name."""
     return name[name.rfind(".") :].lower() in SUFFIXES

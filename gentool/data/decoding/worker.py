@@ -16,6 +16,7 @@ import sys
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -33,14 +34,19 @@ from gentool.data.decoding.decode import (
 _RUN_BYTES = 2**20
 
 
-class Member(NamedTuple):
-    """Where an image lies inside a zip file."""
+RAW = -1
+"""The method of a member whose bytes lie as they are, with no header and no checksum."""
 
-    offset: int  # of the local header
+
+class Member(NamedTuple):
+    """Where an image lies inside a zip or tar file."""
+
+    offset: int  # of the local header; of the bytes themselves for RAW
     stored: int  # bytes as stored
     size: int  # bytes after inflating
-    method: int  # 0 stored, 8 deflated
+    method: int  # 0 stored, 8 deflated, RAW
     crc: int
+    archive: int = 0  # which one of the job's
 
 
 class Item(NamedTuple):
@@ -58,12 +64,12 @@ class DecodeJob:
     """What all batches of a decode have in common.
 
     Attributes:
-        archive: the zip file, if the images lie in one.
+        archives: the zip or tar files, if the images lie in such.
         target: what each becomes; its size is set.
         arrays: split -> an existing .npy file of uint8 (N, C, H, W).
     """
 
-    archive: str | None
+    archives: tuple[str, ...]
     target: Target
     arrays: dict[str, str]
 
@@ -75,7 +81,7 @@ class DecodeJob:
         value = json.loads(text)
         target = value["target"]
         target["size"] = tuple(target["size"])
-        return cls(value["archive"], Target(**target), value["arrays"])
+        return cls(tuple(value["archives"]), Target(**target), value["arrays"])
 
 
 class Worker:
@@ -83,12 +89,11 @@ class Worker:
 
     def __init__(self, job: DecodeJob) -> None:
         self.job = job
-        self.archive = os.open(job.archive, os.O_RDONLY) if job.archive else -1
+        self.archives = Archives(job.archives)
         self.out = {split: _Rows(path, job) for split, path in job.arrays.items()}
 
     def close(self) -> None:
-        if self.archive >= 0:
-            os.close(self.archive)
+        self.archives.close()
         for rows in self.out.values():
             rows.close()
 
@@ -109,7 +114,7 @@ class Worker:
                 try:
                     if problem:
                         raise BadImageError(problem)
-                    image = decode(read(where, self.archive), self.job.target)
+                    image = decode(read(where, self.archives), self.job.target)
                 except BadImageError as error:
                     bad.append([split, row, str(error)])
                     continue
@@ -159,10 +164,37 @@ class _Rows:
         os.close(self._file)
 
 
-def read(where: str | Member, archive: int = -1) -> bytes:
+class Archives:
+    """The descriptors of many files, of which the last used are kept open."""
+
+    MOST = 64
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._open: dict[int, int] = {}  # the last used at the end
+
+    def __getitem__(self, number: int) -> int:
+        """Raises OSError where the file is gone."""
+        if number in self._open:
+            descriptor = self._open.pop(number)
+        else:
+            if len(self._open) >= self.MOST:
+                os.close(self._open.pop(next(iter(self._open))))
+            descriptor = os.open(self._paths[number], os.O_RDONLY)
+        self._open[number] = descriptor
+        return descriptor
+
+    def close(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+
+def read(where: str | Member, archives: Archives | Sequence[int] = ()) -> bytes:
     """The bytes of one image file; raises BadImageError, and never reads more than the limit."""
     try:
-        return _read_path(where) if isinstance(where, str) else _read_member(where, archive)
+        if isinstance(where, str):
+            return _read_path(where)
+        return _read_member(where, archives[where.archive])
     except OSError as error:
         raise BadImageError(f"cannot be read ({error.strerror or error})") from None
 
@@ -178,6 +210,11 @@ def _read_path(path: str) -> bytes:
 def _read_member(member: Member, archive: int) -> bytes:
     if max(member.size, member.stored) > MAX_FILE_BYTES:
         raise BadImageError(f"is larger than the {MAX_FILE_BYTES >> 20} MB allowed")
+    if member.method == RAW:
+        data = os.pread(archive, member.size, member.offset)
+        if len(data) < member.size:
+            raise BadImageError("is cut short")
+        return data
     # The local header is 30 bytes, a name and an extra field; most fit in the slack.
     raw = os.pread(archive, 30 + 256 + member.stored, member.offset)
     if raw[:4] != b"PK\x03\x04":

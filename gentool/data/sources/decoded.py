@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,10 +17,11 @@ from gentool.data.dataset import BadFile, Loaded, Report, Split
 from gentool.data.decoding import decode, pool
 from gentool.data.decoding.layout import Layout, lay_out
 from gentool.data.decoding.listing import Entry, Listing
-from gentool.data.decoding.worker import DecodeJob, Item, read
+from gentool.data.decoding.worker import Archives, DecodeJob, Item, read
 from gentool.data.registry import Request
 from gentool.data.tables.find import beside, of_path, read_all
 from gentool.errors import UserError, printable
+from gentool.files import expanded
 
 _LOOKED_AT = 16  # images that are decoded to guess size and colour
 _TRIED = 1000  # broken images, one after the other, until the rest is not tried
@@ -39,7 +40,6 @@ def load_images(
     key: dict[str, object],
     about: tuple[int, int],
     listing: Callable[[], Listing],
-    archive: str | None,
 ) -> Loaded:
     """The cache's entry, or a decode of the listing.
 
@@ -47,7 +47,6 @@ def load_images(
         key: what the listing depends on; the options and the decoder are added here.
         about: roughly how many images there are, and how many bytes.
         listing: called only where there is no entry.
-        archive: the zip file, if the images lie in one.
     """
     options = request.options
     size = options.height_width()
@@ -68,9 +67,9 @@ def load_images(
             if not found.entries:
                 raise _no_images(request.path, found.ignored)
             if options.labels != "auto":
-                found = found._replace(tables=[])
+                found = found._replace(tables=[], known=())
             found = found._replace(tables=[*found.tables, *map(of_path, tables)])
-            loaded = _Decoder(request, key, found, archive, decoders).run()
+            loaded = _Decoder(request, key, found, decoders).run()
     _enforce(loaded.report, request)
     return loaded
 
@@ -82,7 +81,7 @@ def _own_tables(request: Request) -> list[Path]:
         return beside(request.path)
     if asked == "none":
         return []
-    path = Path(asked).expanduser()
+    path = expanded(asked)
     if not path.is_file():
         raise UserError(f"--labels {printable(asked)} is no file; give a label file, auto or none")
     return [path]
@@ -105,14 +104,13 @@ class _Decoder:
     request: Request
     key: dict[str, object]
     listing: Listing
-    archive: str | None
     decoders: pool.DecodePool
 
     def __post_init__(self) -> None:
         self.shown = printable(str(self.request.path))
         names = [entry.name for entry in self.listing.entries]
         asked = self.request.options.labels != "auto"
-        said = read_all(self.listing.tables, names, asked) if self.listing.tables else None
+        said = read_all(self.listing.tables, names, asked, self.listing.known)
         for index, problem in (said.problems if said else {}).items():
             entry = self.listing.entries[index]
             self.listing.entries[index] = entry._replace(problem=entry.problem or problem)
@@ -160,14 +158,10 @@ class _Decoder:
     def _look(self, entry: Entry) -> decode.Decoded:
         if entry.problem:
             raise decode.BadImageError(entry.problem)
-        archive = os.open(self.archive, os.O_RDONLY) if self.archive else -1
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return decode.decode(read(entry.where, archive), decode.Target())
-        finally:
-            if archive >= 0:
-                os.close(archive)
+        archives = Archives(self.listing.archives)
+        with contextlib.closing(archives), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return decode.decode(read(entry.where, archives), decode.Target())
 
     def _decode(self, target: decode.Target) -> Loaded:
         assert target.size is not None
@@ -176,7 +170,7 @@ class _Decoder:
             for split, indices in rows.items():
                 draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
             arrays = {split: str(draft.path(split)) for split in rows}
-            job = DecodeJob(self.archive, target, arrays)
+            job = DecodeJob(self.listing.archives, target, arrays)
             total = sum(map(len, rows.values()))
             outcome = self.decoders.decode(job, self._items(), total, self.request.progress)
             self._raise_if_stopped(outcome, target)

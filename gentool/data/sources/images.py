@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gentool.data import cache
 from gentool.data.dataset import Loaded
-from gentool.data.decoding.listing import members, walk
+from gentool.data.decoding.listing import has_image, members, walk
 from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.data.registry import Request
 from gentool.data.sources.decoded import MixedSizesError, load_images
@@ -17,7 +17,8 @@ __all__ = ["MixedSizesError", "accepts_folder", "accepts_zip", "load_folder", "l
 
 
 def accepts_folder(path: Path) -> bool:
-    return path.is_dir()
+    """A folder with an image somewhere below it."""
+    return path.is_dir() and has_image(path)
 
 
 def accepts_zip(path: Path) -> bool:
@@ -38,7 +39,7 @@ def load_folder(request: Request) -> Loaded:
     if found.tables:
         key["tables"] = cache.digest(found.tables)
     about = len(found.stamps), sum(size for _, size, _, _ in found.stamps)
-    return load_images(request, key, about, found.listing, None)
+    return load_images(request, key, about, found.listing)
 
 
 def load_zip(request: Request) -> Loaded:
@@ -52,4 +53,4 @@ def load_zip(request: Request) -> Loaded:
     if directory.mentions((*NAMES, *PARTITIONS)):
         key["tables"] = True  # once, such files were passed by
     about = directory.count, directory.file_size
-    return load_images(request, key, about, lambda: members(directory), str(request.path))
+    return load_images(request, key, about, lambda: members(directory))

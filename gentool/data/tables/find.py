@@ -53,10 +53,13 @@ def beside(source: Path) -> list[Path]:
     return [path for path in places if path.is_file()]
 
 
-def read_all(files: Sequence[LabelFile], images: Sequence[str], asked: bool) -> Labelling | None:
+def read_all(
+    files: Sequence[LabelFile], images: Sequence[str], asked: bool, known: Sequence[Table] = ()
+) -> Labelling | None:
     """What the files say of the images; None where there is none, or none says anything.
 
     Args:
+        known: what is said of them elsewhere.
         asked: the user named the file, which may then be called anything.
 
     Raises:
@@ -64,7 +67,7 @@ def read_all(files: Sequence[LabelFile], images: Sequence[str], asked: bool) -> 
     """
     chosen = list(files) if asked else _first_of_each_folder(files)
     try:
-        tables = [table for table in map(_read, chosen) if table.names]
+        tables = [table for table in (*known, *map(_read, chosen)) if table.names]
         return label(images, tables) if tables else None
     except UserError as error:
         if asked:
