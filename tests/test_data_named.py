@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import os
 import struct
 import tarfile
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gentool import litter
 from gentool.data import DataOptions, load
 from gentool.data.sources import fetch, named
 from gentool.data.sources.fetch import Download
@@ -85,7 +87,7 @@ def idx_files() -> dict[str, bytes]:
 def published(base: named.Published, files: dict[str, bytes], *mirrors: str) -> named.Published:
     """`base` with the sizes and checksums of other files, and other places to get them."""
     facts = tuple(Download(n, len(d), hashlib.md5(d).hexdigest()) for n, d in files.items())
-    return dataclasses.replace(base, files=facts, mirrors=mirrors)
+    return dataclasses.replace(base, files=facts, mirrors=mirrors, content=())
 
 
 def refused(name: str) -> str:
@@ -103,7 +105,7 @@ def test_download_once_then_local(server, home, monkeypatch):
     data = load(DataOptions(data="mnist"), progress=lambda *what: seen.append(what))
     assert len(data.train) == 20 and len(data.test) == 6 and data.name == "mnist"
     assert len(server.requests) == 4 and any("downloading" in what for what, *_ in seen)
-    assert {p.name for p in (home / "mnist").iterdir()} == set(server.files)
+    assert {p.name for p in (home / "mnist").iterdir()} == {*server.files, litter.MARK}
     server.files = {}
     again = load(DataOptions(data="mnist", cache=None))
     assert again.fingerprint == data.fingerprint and len(server.requests) == 4
@@ -131,7 +133,7 @@ def test_a_wrong_file_is_not_kept(server, home, monkeypatch, how):
         "missing": "Not Found",
     }
     assert expected[how] in message and first in message and str(home / "mnist") in message
-    assert list((home / "mnist").iterdir()) == []
+    assert [p.name for p in (home / "mnist").iterdir()] == [litter.MARK]
 
 
 def test_offline_says_which_file_to_put_where(home, monkeypatch):
@@ -168,11 +170,86 @@ def test_a_silent_server_does_not_hang(monkeypatch, home):
 
 @pytest.mark.parametrize("place", ["mnist", "data/mnist"])
 def test_a_local_copy_needs_no_network(place, monkeypatch):
-    monkeypatch.setattr(named, "MNIST", dataclasses.replace(named.MNIST, mirrors=()))
+    monkeypatch.setattr(named, "MNIST", dataclasses.replace(named.MNIST, mirrors=(), content=()))
     Path(place).mkdir(parents=True)
     for name, data in idx_files().items():
         (Path(place) / name).write_bytes(data)
-    assert len(load(DataOptions(data="mnist")).train) == 20
+    data = load(DataOptions(data="mnist"))
+    assert len(data.train) == 20
+    assert "not packed as they were published" in data.report.notes[0]
+
+
+@pytest.mark.parametrize("missing", range(4))
+def test_an_interrupted_download_is_completed_or_refused(server, home, monkeypatch, missing):
+    """As a first download that was stopped leaves it: never a mnist without labels or test."""
+    files = idx_files()
+    monkeypatch.setattr(named, "MNIST", published(named.MNIST, files, server.url))
+    (home / "mnist").mkdir(parents=True)
+    for name in list(files)[: missing + 1]:
+        (home / "mnist" / name).write_bytes(files[name])
+    left = list(files)[missing + 1 :]
+    if left:
+        assert left[0] in refused("mnist")
+    server.files = files
+    data = load(DataOptions(data="mnist"))
+    assert data.train.labels is not None and data.test.labels is not None and len(data.test) == 6
+
+
+@pytest.mark.parametrize("how", ["other content", "cut", "empty"])
+def test_a_damaged_download_is_fetched_again(server, home, monkeypatch, how):
+    files = idx_files()
+    monkeypatch.setattr(named, "MNIST", published(named.MNIST, files, server.url))
+    (home / "mnist").mkdir(parents=True)
+    for name, content in files.items():
+        (home / "mnist" / name).write_bytes(content)
+    name = next(iter(files))
+    damaged = {"other content": idx_files()[name], "cut": files[name][:-9], "empty": b""}[how]
+    (home / "mnist" / name).write_bytes(damaged)
+    refused("mnist")
+    server.files = files
+    load(DataOptions(data="mnist"))
+    assert (home / "mnist" / name).read_bytes() == files[name] and server.requests[-1] == name
+
+
+def test_an_incomplete_local_copy_is_not_taken(home, monkeypatch):
+    monkeypatch.setattr(named, "MNIST", published(named.MNIST, idx_files(), "http://127.0.0.1:9/"))
+    Path("mnist").mkdir()
+    for name, content in list(idx_files().items())[:1]:
+        (Path("mnist") / name).write_bytes(content)
+    assert "not on this machine" in refused("mnist")
+
+
+def test_other_digits_are_no_mnist(home):
+    """Complete files of the right names, with a content that is not the published one."""
+    Path("mnist").mkdir()
+    for name, content in idx_files().items():
+        (Path("mnist") / name).write_bytes(content)
+    assert "--data ./mnist" in refused("mnist")
+    assert len(load(DataOptions(data="./mnist")).train) == 20
+
+
+def test_the_published_content_however_it_is_packed(mnist, home):
+    """The real files, not zipped."""
+    Path("mnist").mkdir()
+    for name in (file.name for file in named.MNIST.files):
+        (Path("mnist") / name.removesuffix(".gz")).write_bytes(
+            gzip.decompress((mnist / name).read_bytes())
+        )
+    data = load(DataOptions(data="mnist"))
+    assert len(data.train) == 60_000 and len(data.test) == 10_000 and not data.report.notes
+
+
+def test_a_killed_download_leaves_no_litter(server, home, monkeypatch):
+    files = idx_files()
+    monkeypatch.setattr(named, "MNIST", published(named.MNIST, files, server.url))
+    refused("mnist")
+    torn, mine = (home / "mnist" / n for n in (".train-images.abcd1234.tmp.gz", ".notes.tmp"))
+    for path in (torn, mine):
+        path.write_bytes(b"")
+        os.utime(path, (1, 1))
+    server.files = files
+    load(DataOptions(data="mnist"))
+    assert not torn.exists() and mine.exists()
 
 
 @pytest.fixture
@@ -217,8 +294,8 @@ def test_cifar_from_the_tar_and_unpacked(server, home, monkeypatch, small_cifar)
 
 
 def test_a_cifar_tar_that_is_not_the_binary_version(home, small_cifar):
-    (home / "cifar10").mkdir(parents=True)
-    tar = home / "cifar10" / "cifar-10-binary.tar.gz"
+    Path("cifar10").mkdir()
+    tar = Path("cifar10") / "cifar-10-binary.tar.gz"
     good = tar_of(small_cifar)
     for content, expected in (
         (tar_of({"cifar-10-batches-py/data_batch_1": b"x"}), "lacks data_batch_1.bin"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,13 +43,35 @@ def load(request: Request) -> Loaded:
     return load_folder(request, request.path)
 
 
-def load_folder(request: Request, folder: Path, classes: tuple[str, ...] = ()) -> Loaded:
-    """As `load`; `classes` names the labels, whose default names are their numbers."""
+def complete(path: Path) -> bool:
+    """Whether a folder holds images and labels of both splits."""
+    names = [name for pair in _NAMES.values() for name in pair]
+    return path.is_dir() and all(_find(path, name) for name in names)
+
+
+def present(folder: Path, name: str) -> bool:
+    """Whether a published file is there, packed or not."""
+    return (folder / name).is_file() or _find(folder, name.removesuffix(".gz")) is not None
+
+
+def load_folder(
+    request: Request,
+    folder: Path,
+    classes: tuple[str, ...] = (),
+    check: Callable[[Loaded], Loaded] | None = None,
+) -> Loaded:
+    """As `load`.
+
+    Args:
+        classes: names of the labels; by default their numbers.
+        check: sees what has been read before it is kept, and may refuse it.
+    """
     files = {s: [_find(folder, name) for name in names] for s, names in _NAMES.items()}
     key = {
         "source": "idx",
         "files": [cache.stamp(f) for pair in files.values() for f in pair if f],
         "classes": classes,
+        **({} if check is None else {"checked": True}),
     }
 
     def read_all() -> Loaded:
@@ -61,7 +84,8 @@ def load_folder(request: Request, folder: Path, classes: tuple[str, ...] = ()) -
                 f"{printable(str(folder))}: training images are {train.x.shape[2:]}, test images "
                 f"{test.x.shape[2:]}; they must have one size"
             )
-        return Loaded(train, test, classes or _class_names(train, test))
+        made = Loaded(train, test, classes or _class_names(train, test))
+        return made if check is None else check(made)
 
     return cache.through(request.options, key, read_all)
 

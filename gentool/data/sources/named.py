@@ -1,20 +1,25 @@
 """`mnist`, `fashion-mnist` and `cifar10` by name: a local copy, else a checked download.
 
-A local copy is looked for in ``CACHE/downloads/NAME``, ``./NAME`` and ``./data/NAME``. CIFAR-10 is
-read in its binary version (Krizhevsky's page), straight from the tar file; the Python version
-is pickled and not touched.
+A local copy is looked for in ``CACHE/downloads/NAME``, ``./NAME`` and ``./data/NAME``, and counts
+where it is complete. What a name gives is what was published: the files are checked whenever they
+are decoded, and what is damaged or missing in the cache is fetched again. CIFAR-10 is read in its
+binary version (Krizhevsky's page), straight from the tar file; the Python version is pickled and
+not touched.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from gentool import litter
 from gentool.data import cache
 from gentool.data.dataset import Loaded, Split
 from gentool.data.registry import Request
@@ -25,11 +30,24 @@ from gentool.errors import UserError, printable
 
 @dataclass(frozen=True)
 class Published:
-    """A published data set: its files, where they may be had, and the names of its classes."""
+    """A published data set.
+
+    Attributes:
+        mirrors: where its files may be had.
+        files: as they are published.
+        classes: the names of its labels.
+        content: SHA-256 of the bytes in each file's array, so that copies packed in another way are
+            known too; empty where nobody has them.
+    """
 
     mirrors: tuple[str, ...]
     files: tuple[Download, ...]
     classes: tuple[str, ...]
+    content: tuple[str, ...] = ()
+
+
+class NotAsPublished(Exception):
+    """A file is another than the published one; the message names it, safe to print."""
 
 
 MNIST = Published(
@@ -44,6 +62,12 @@ MNIST = Published(
         Download("t10k-labels-idx1-ubyte.gz", 4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
     ),
     classes=tuple("0123456789"),
+    content=(
+        "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+        "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+    ),
 )
 
 FASHION_MNIST = Published(
@@ -88,18 +112,92 @@ def load_fashion_mnist(request: Request) -> Loaded:
 
 def load_cifar10(request: Request) -> Loaded:
     """The binary version, as the tar file or unpacked."""
-    for folder in _places(request):
+    home, *others = _places(request)
+    tar = CIFAR10.files[0]
+    for folder in (home, *others):
         for inside in (folder, folder / "cifar-10-batches-bin"):
             if all((inside / name).is_file() for name in _CIFAR_TRAIN + _CIFAR_TEST):
                 return _cifar_folder(request, inside)
-        if (tar := folder / CIFAR10.files[0].name).is_file():
-            return _cifar_tar(request, tar)
-    return _cifar_tar(request, _download(request, CIFAR10) / CIFAR10.files[0].name)
+        if folder != home and (folder / tar.name).is_file():
+            return _cifar_tar(request, folder / tar.name)
+    return _from_home(request, CIFAR10, lambda place: _cifar_tar(request, place / tar.name))
 
 
 def _load_idx(request: Request, published: Published) -> Loaded:
-    found = next((place for place in _places(request) if idx.accepts(place)), None)
-    return idx.load_folder(request, found or _download(request, published), published.classes)
+    home, *others = _places(request)
+
+    def load(place: Path) -> Loaded:
+        def check(made: Loaded) -> Loaded:
+            return _checked(made, published, place, strict=place == home)
+
+        return idx.load_folder(request, place, published.classes, check)
+
+    for place in others:
+        if idx.complete(place) and not idx.complete(home):
+            try:
+                return load(place)
+            except NotAsPublished as error:
+                raise UserError(
+                    f"{error} is not that of {request.source.name} as it was published; to use "
+                    f"these files as they are, say --data {printable('./' + str(place))}"
+                ) from error
+    return _from_home(request, published, load)
+
+
+def _from_home(request: Request, published: Published, load: Callable[[Path], Loaded]) -> Loaded:
+    """Load from the cache folder, where what is missing, and once what is damaged, is fetched."""
+    home = _download(request, published)
+    try:
+        return load(home)
+    except (NotAsPublished, UserError) as error:
+        wrong = [file for file in published.files if not _is_published(home / file.name, file)]
+        if isinstance(error, UserError) and not wrong:
+            raise
+        problem = error
+    try:
+        return load(_download(request, published, wrong))
+    except UserError:
+        raise (problem if isinstance(problem, UserError) else _damaged(request, problem)) from None
+    except NotAsPublished as error:
+        raise _damaged(request, error) from error
+
+
+def _damaged(request: Request, error: NotAsPublished) -> UserError:
+    return UserError(
+        f"{error} is not that of {request.source.name} as it was published, and it cannot be "
+        "fetched again; remove it, or put the published one there"
+    )
+
+
+def _checked(made: Loaded, published: Published, place: Path, strict: bool) -> Loaded:
+    """What was read, if it is what was published; raises NotAsPublished.
+
+    Args:
+        strict: also where the content is not known, so that the files alone can tell.
+    """
+    splits = [split for split in (made.train, made.test) if split is not None]
+    arrays = [array for split in splits for array in (split.x, split.labels) if array is not None]
+    pairs = zip(published.files, published.content, arrays, strict=False)
+    for file, known, array in pairs:
+        if hashlib.sha256(array.astype(np.uint8).tobytes()).hexdigest() != known:
+            raise NotAsPublished(printable(str(place / file.name)))
+    if published.content:
+        return made
+    for file in published.files:
+        if not _is_published(place / file.name, file):
+            if strict:
+                raise NotAsPublished(printable(str(place / file.name)))
+            note = f"the files in {printable(str(place))} are not packed as they were published"
+            return replace(made, report=replace(made.report, notes=(*made.report.notes, note)))
+    return made
+
+
+def _is_published(path: Path, file: Download) -> bool:
+    """Whether a file is byte for byte the published one."""
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "md5").hexdigest() == file.md5
 
 
 def _places(request: Request) -> tuple[Path, Path, Path]:
@@ -111,18 +209,28 @@ def _home(request: Request) -> Path:
     return request.options.cache_folder() / "downloads" / request.source.name
 
 
-def _download(request: Request, published: Published) -> Path:
-    """Fetch what is missing into the cache folder; returns that folder. Raises UserError."""
+def _download(request: Request, published: Published, again: Sequence[Download] = ()) -> Path:
+    """Fetch what is missing into the cache folder; returns that folder. Raises UserError.
+
+    Args:
+        again: files that are there but damaged.
+    """
     home, name = _home(request), request.source.name
+    with litter.opened(home, marked=True) as folder:
+        if folder is not None:
+            litter.sweep(folder, litter.ASIDE)
     for file in published.files:
-        if (home / file.name).is_file():
+        if idx.present(home, file.name) and file not in again:
             continue
         try:
+            litter.make_marked(home)
             fetch(file, published.mirrors, home, request.progress)
-        except FetchError as error:
+        except (FetchError, OSError) as error:
             files = ", ".join(file.name for file in published.files)
+            state = "is damaged here" if file in again else "is not on this machine"
+            why = error.strerror if isinstance(error, OSError) else error
             raise UserError(
-                f"{name} is not on this machine and cannot be downloaded ({error}); put {files} "
+                f"{name} {state} and cannot be downloaded ({why}); put {files} "
                 f"into {printable(str(home))}"
             ) from error
     return home
@@ -143,8 +251,15 @@ def _cifar_folder(request: Request, folder: Path) -> Loaded:
 
 
 def _cifar_tar(request: Request, tar: Path) -> Loaded:
+    """The tar file, checked before it is decoded; raises NotAsPublished for one in the cache."""
     key = {"source": "cifar10", "files": [cache.stamp(tar)]}
-    return cache.through(request.options, key, lambda: _read_tar(tar, request))
+
+    def read() -> Loaded:
+        if tar.parent == _home(request) and not _is_published(tar, CIFAR10.files[0]):
+            raise NotAsPublished(printable(str(tar)))
+        return _read_tar(tar, request)
+
+    return cache.through(request.options, key, read)
 
 
 def _read_tar(tar: Path, request: Request) -> Loaded:
