@@ -6,7 +6,6 @@ for as long; each attribute has an output of its own.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gentool import weights
 from gentool.console import Progress
 from gentool.data.dataset import Dataset, Split
 from gentool.errors import UserError
@@ -26,9 +24,9 @@ from gentool.metrics.features import (
     STEPS,
     batch_rows,
     centred,
-    read_back,
     small_network,
 )
+from gentool.metrics.kept import keep, read_back
 
 _VERSION = 1
 
@@ -83,9 +81,7 @@ def attribute_classifier(
     path = cache / "classifiers" / f"{dataset.fingerprint}-attributes-{_VERSION}.safetensors"
     if not read_back(network, path):
         _train(network, dataset.train, binary, device, progress)
-        # The cache is a convenience: where it cannot be written, the next run trains again.
-        with contextlib.suppress(OSError):
-            weights.save_tensors(path, network.state_dict())
+        keep(network, path)
     network = network.to(device).eval()
     made = AttributeClassifier(network, binary, torch.empty(0))
     held = dataset.test if len(dataset.test) else dataset.train

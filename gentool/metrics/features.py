@@ -6,7 +6,6 @@ from different spaces are not comparable.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gentool import weights
 from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.sources.stacked import CLASSES
 from gentool.errors import UserError
+from gentool.metrics.kept import keep, read_back
 from gentool.noise import Noise
 
 BATCH = 500
@@ -165,9 +164,7 @@ def classifier(
     path = cache / "classifiers" / f"{dataset.fingerprint}-{_VERSION}.safetensors"
     if not read_back(network, path):
         _train(network, dataset, device, progress)
-        # The cache is a convenience: where it cannot be written, the next run trains again.
-        with contextlib.suppress(OSError):
-            weights.save_tensors(path, network.state_dict())
+        keep(network, path)
     network = network.to(device).eval()
     accuracy = _accuracy(network, dataset, device)
     features = Features(
@@ -267,14 +264,3 @@ def _accuracy(network: Classifier, dataset: Dataset, device: torch.device) -> fl
         for part, wanted in zip(x.split(BATCH), labels.split(BATCH), strict=True)
     ]
     return torch.cat(hits).mean().item()
-
-
-def read_back(network: nn.Module, path: Path) -> bool:
-    """Load cached weights; a missing, damaged or foreign file is passed over."""
-    if not path.is_file():
-        return False
-    try:
-        network.load_state_dict(weights.read_tensors(path))
-    except (UserError, RuntimeError):
-        return False
-    return True
