@@ -19,9 +19,9 @@ import torch
 
 from gentool import data, load, options, plugins
 from gentool.data.options import DataOptions
+from gentool.matmul import choose_matmul
 from gentool.metrics.likelihood import nll
 from gentool.model import Model
-from gentool.train.matmul import choose_matmul
 
 PAPER = {"hidden": (200, 200), "activation": "tanh", "latent_dim": 50, "binarize": True}
 

@@ -34,8 +34,8 @@ def points(n: int, d: int) -> np.ndarray:
 def gentool_side(x: np.ndarray, threads: int) -> tuple[float, np.ndarray]:
     import torch
 
+    from gentool.matmul import choose_matmul
     from gentool.metrics.knn import nearest
-    from gentool.train.matmul import choose_matmul
 
     torch.set_num_threads(threads)
     choose_matmul(torch.device("cpu"))

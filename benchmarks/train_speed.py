@@ -26,13 +26,13 @@ from torch import nn
 from gentool import ops
 from gentool.data import DataOptions, load
 from gentool.data.dataset import Dataset
+from gentool.devices import keep_freed_memory
+from gentool.matmul import choose_matmul, leave_matmul_to_torch
 from gentool.runs import Run
 from gentool.train.batches import as_tensor
-from gentool.train.devices import keep_freed_memory
 from gentool.train.distributed import World
 from gentool.train.job import from_options, make_model
 from gentool.train.loop import Trainer
-from gentool.train.matmul import choose_matmul, leave_matmul_to_torch
 from gentool.train.session import Session
 
 ROUNDS = {"gan": 200, "dcgan": 20, "wgan": 20}

@@ -63,7 +63,7 @@ def arrows(path: Path) -> set[str]:
 
 FLOORS = [
     {"version", "errors", "files", "litter", "streams", "subprocesses", "cachefolder", "ops"},
-    {"torch_internals", "nn", "spec", "noise", "console"},
+    {"torch_internals", "nn", "spec", "noise", "console", "devices", "matmul"},
     {"model", "options", "weights", "runs"},
     {"plugins", "hookspecs", "hooks", "loading", "sampling", "data", "render", "exporters"},
     {"scaffold"},

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from toy import trainer
 
-from gentool import torch_internals
+from gentool import matmul, torch_internals
 from gentool.model import Adam, OptimizerSpec
-from gentool.train import matmul
 from gentool.train.optimizers import LeanAdam, make_optimizer
 from gentool.train.rehearsal import rehearsal
 from gentool.train.settings import TrainSettings

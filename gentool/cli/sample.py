@@ -58,8 +58,8 @@ def sample(
         check_out(Path(out), force)
 
     from gentool import runs
+    from gentool.devices import pick_device
     from gentool.loading import load
-    from gentool.train.devices import pick_device
 
     found = runs.locate(source)
     loaded = load(found.file, pick_device(device))

@@ -15,13 +15,13 @@ from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.data.sources import points
+from gentool.devices import pick_device
 from gentool.errors import UserError, printable
 from gentool.loading import LoadedModel, load
+from gentool.matmul import choose_matmul
 from gentool.model import Encodes, Evaluates, HasLikelihood
 from gentool.runs import Run
 from gentool.spec import DataSpec
-from gentool.train.devices import pick_device
-from gentool.train.matmul import choose_matmul
 
 
 @dataclass(frozen=True)

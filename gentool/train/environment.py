@@ -11,7 +11,7 @@ import torch
 
 from gentool.console import say
 from gentool.errors import printable
-from gentool.train.matmul import matmul_library
+from gentool.matmul import matmul_library
 from gentool.version import __version__
 
 

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from gentool.devices import copied
 from gentool.model import Model
 from gentool.torch_internals import norms
 from gentool.train.batches import Draw
-from gentool.train.devices import copied
 from gentool.train.distributed import World
 from gentool.train.ema import EMA
 from gentool.train.player import PlayerState, freeze_all_but

@@ -171,8 +171,8 @@ def build_model(spec: ModelSpec, config: Any, data_spec: DataSpec) -> Model:
     """Build a model on the CPU; options that do not fit the data, or memory, are a UserError."""
     import torch
 
+    from gentool.devices import physical_memory
     from gentool.model import Model, parameter_count
-    from gentool.train.devices import physical_memory
 
     try:
         with torch.device("meta"):  # shapes only: nothing is allocated yet

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import torch
 
 from gentool.data.dataset import Dataset
+from gentool.devices import is_out_of_memory, model_layout
 from gentool.errors import UserError, printable
 from gentool.model import Evaluates, Model
 from gentool.spec import ModelSpec
 from gentool.train.batches import BatchLoader
-from gentool.train.devices import is_out_of_memory, model_layout
 from gentool.train.distributed import World
 from gentool.train.evaluation import evaluate_test
 from gentool.train.game import Game

@@ -13,20 +13,20 @@ import torch
 from gentool import data, options, runs
 from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
+from gentool.devices import pick_device, set_up
 from gentool.errors import UserError, printable
 from gentool.files import user_errors, write_json
 from gentool.hooks import Events
 from gentool.litter import sweep_run
+from gentool.matmul import choose_matmul, prove_matmul
 from gentool.model import Model
 from gentool.runs import Run
 from gentool.train import distributed
-from gentool.train.devices import pick_device, set_up
 from gentool.train.distributed import World
 from gentool.train.environment import compare_environment, environment
 from gentool.train.job import Job, check_data, from_run, make_model
 from gentool.train.lock import locked
 from gentool.train.loop import Trainer
-from gentool.train.matmul import choose_matmul, prove_matmul
 from gentool.train.progress import Follower
 from gentool.train.recorder import Recorder, RunRecorder
 from gentool.train.rehearsal import rehearsal
