@@ -91,6 +91,23 @@ def test_no_arrow_runs_up() -> None:
     assert not up
 
 
+def test_the_page_has_the_floors_and_the_rooms() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in lines] == list(range(1, len(FLOORS) + 1))
+    for (number, text), rooms in zip(lines, FLOORS, strict=True):
+        missing = {room for room in rooms if not re.search(rf"`{room}/?`", text)}
+        assert not missing, f"floor {number} of docs/architecture.md lacks {missing}"
+
+
+def test_the_main_path_is_a_short_read() -> None:
+    """From ``gentool train vae`` to the kernel: at most 6 files and 1,200 lines."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    path = re.findall(r"^\| \[`([\w/]+\.py)`\]", page, re.MULTILINE)
+    lines = [len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in path]
+    assert 1 < len(path) <= 6 and sum(lines) <= 1200, dict(zip(path, lines, strict=True))
+
+
 def test_no_import_cycle() -> None:
     try:
         list(TopologicalSorter({m: arrows(path) for m, path in MODULES.items()}).static_order())
