@@ -151,8 +151,27 @@ def test_modes_and_quality() -> None:
 
 
 def test_classes_and_their_divergence() -> None:
-    expected = torch.full((4,), 0.25).double()
-    even = count_classes(torch.arange(400) % 4, expected)
-    assert even == {"classes": 4.0, "class_kl": pytest.approx(0.0, abs=1e-12)}
-    single = count_classes(torch.zeros(10, dtype=torch.int64), expected)
-    assert single == {"classes": 1.0, "class_kl": pytest.approx(math.log(4))}
+    even = count_classes(torch.arange(400) % 4, torch.full((4,), 50))
+    assert even == pytest.approx({"classes": 4, "class_kl": 0, "uniform_kl": 0}, abs=1e-12)
+    single = count_classes(torch.zeros(10, dtype=torch.int64), torch.full((4,), 50))
+    expected = {"classes": 1, "class_kl": math.log(4), "uniform_kl": math.log(4)}
+    assert single == pytest.approx(expected)
+
+
+def test_the_two_divergences_tell_data_from_even_shares() -> None:
+    """Samples in the proportions of uneven data: KL to the data is 0, to even shares it is not."""
+    counts = torch.tensor([60, 30, 10])
+    found = count_classes(torch.repeat_interleave(torch.arange(3), counts), counts)
+    entropy = -sum(p * math.log(p) for p in (0.6, 0.3, 0.1))
+    expected = {"classes": 3, "class_kl": 0, "uniform_kl": math.log(3) - entropy}
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_that_data_never_shows_counts_as_seen_once() -> None:
+    counts, labels = torch.tensor([900, 100, 0]), torch.tensor([0, 0, 1, 2])
+    kl = 0.5 * math.log(0.5 / 0.9) + 0.25 * math.log(0.25 / 0.1) + 0.25 * math.log(0.25 / 0.001)
+    assert count_classes(labels, counts)["class_kl"] == pytest.approx(kl)
+    more = count_classes(torch.tensor([0, 4]), counts)  # more classes than the data has
+    assert more["classes"] == 2 and more["class_kl"] == pytest.approx(
+        0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.001)
+    )

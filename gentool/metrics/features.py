@@ -166,14 +166,33 @@ def classifier(
         _train(network, dataset, device, progress)
         keep(network, path)
     network = network.to(device).eval()
-    accuracy = _accuracy(network, dataset, device)
+    accuracy, chance = _accuracy(network, dataset, device)
     features = Features(
         "classifier",
         weights_hash(network),
         lambda x: network.features(x.to(device)),
-        {"accuracy": accuracy},
+        {"accuracy": accuracy, "chance": chance},
     )
     return network, features
+
+
+HALFWAY = 0.5
+"""A classifier is trusted from halfway between guessing and always being right."""
+
+
+def tells_classes_apart(features: Features) -> bool:
+    """Whether (accuracy − chance) / (1 − chance) ≥ ½: the kappa of Cohen (1960), nearly."""
+    accuracy, chance = features.facts["accuracy"], features.facts["chance"]
+    return accuracy - chance >= HALFWAY * (1 - chance)
+
+
+def weakness(features: Features) -> str:
+    """A sentence on a classifier that is not to be trusted."""
+    accuracy, chance = features.facts["accuracy"], features.facts["chance"]
+    return (
+        f"the classifier of this data is right on {accuracy:.0%} of the test images, where the "
+        f"most frequent class alone gives {chance:.0%}; what it says of samples says little"
+    )
 
 
 def stacked(dataset: Dataset) -> bool:
@@ -255,12 +274,16 @@ def _examples(network: Classifier, x: object, labels: object) -> tuple[Tensor, T
 
 
 @torch.no_grad()
-def _accuracy(network: Classifier, dataset: Dataset, device: torch.device) -> float:
-    """Share of test images that get their own label; of channels, with `per_channel`."""
+def _accuracy(network: Classifier, dataset: Dataset, device: torch.device) -> tuple[float, float]:
+    """Share of test images that get their own label, and that of the most frequent label.
+
+    Of channels, with `per_channel`.
+    """
     split = dataset.test if len(dataset.test) and dataset.test.labels is not None else dataset.train
     x, labels = _examples(network, split.x[:10_000], split.labels[:10_000])  # type: ignore[index]
     hits = [
         (network.logits(part.to(device)).argmax(-1).cpu() == wanted).double().flatten()
         for part, wanted in zip(x.split(BATCH), labels.split(BATCH), strict=True)
     ]
-    return torch.cat(hits).mean().item()
+    chance = torch.bincount(labels.flatten()).max().item() / labels.numel()
+    return torch.cat(hits).mean().item(), chance

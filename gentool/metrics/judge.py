@@ -136,7 +136,7 @@ def judge(
         for name, entry in entries(metric, measured[metric.name], floors[metric.name]).items()
     }
     warning = collapse_warning({name: entry["mean"] for name, entry in values.items()})
-    warnings = [*notes, *([warning] if warning else [])]
+    warnings = [*notes, *bench.warnings, *([warning] if warning else [])]
     if "nll" in measured and getattr(subject.loaded.model, "support", "") == "grey":
         warnings.append(GREY)
     return {

@@ -14,13 +14,17 @@ from gentool.metrics.trial import Trial
 
 
 def elbo(trial: Trial) -> dict[str, float]:
-    """See `gentool.metrics.likelihood.elbo`; over the whole test split."""
-    bench = trial.bench
+    """See `gentool.metrics.likelihood.elbo`; over the whole test split.
+
+    A loss that is no likelihood is left out: it would stand beside others' nats.
+    """
+    bench, model = trial.bench, trial.loaded.model
     test = bench.dataset.test
     with torch.no_grad():
-        return likelihood.elbo(
-            trial.loaded.model, test, n=len(test), seed=trial.seed, device=bench.device
-        )
+        found = likelihood.elbo(model, test, n=len(test), seed=trial.seed, device=bench.device)
+    if getattr(model, "support", "") is None and len(found) > 1:
+        del found["loss"]
+    return found
 
 
 def nll(trial: Trial) -> dict[str, float]:
@@ -65,8 +69,8 @@ def classes(trial: Trial, samples: Tensor) -> dict[str, float]:
     assert labels is not None
     network, _ = trial.bench.classifier
     found = network.labels(samples)
-    shares = counting.class_shares(labels, len(dataset.spec.classes))
-    return counting.count_classes(found, shares)
+    counts = counting.class_counts(labels, len(dataset.spec.classes))
+    return counting.count_classes(found, counts)
 
 
 def memorisation(trial: Trial) -> dict[str, float]:

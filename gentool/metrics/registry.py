@@ -104,11 +104,15 @@ _METRICS: list[MetricInfo] = [
     ),
     MetricInfo(
         "classes",
-        "classes that samples reach and KL over classes: the modes and KL of Stacked MNIST",
+        "classes that samples reach, and KL over classes to the data and to even shares",
         f"{_HERE}.models:classes",
         "samples",
         frozenset({"labels"}),
-        (Value("classes", "higher"), Value("class_kl", "lower", 0.0)),
+        (
+            Value("classes", "higher"),
+            Value("class_kl", "lower", 0.0),
+            Value("uniform_kl", "lower", 0.0),
+        ),
     ),
     MetricInfo(
         "modes",

@@ -13,7 +13,11 @@ PAIRS = 2000
 
 
 def diversity(real: Tensor, fake: Tensor) -> dict[str, float]:
-    """Mean MS-SSIM of random pairs of fakes (Odena et al. 2017, section 4.2). `real` is not used.
+    """Mean MS-SSIM of random pairs of fakes, whatever their class. `real` is not used.
+
+    As Karras et al. (2018, arXiv:1710.10196, section 6.1) take it from Odena et al. (2017), who
+    pair within a class: their numbers are higher, and do not compare with these. Colours are
+    averaged over channels before the product over scales.
 
     1 means that all samples are alike. There is no ideal but the data's own value, which stands
     beside it as the floor.

@@ -20,6 +20,7 @@ from gentool.metrics.features import Classifier, Features
 from gentool.metrics.memorisation import to_nearest
 from gentool.metrics.plan import Plan
 from gentool.metrics.registry import function_of
+from gentool.noise import Noise
 from gentool.render.grid import to_pixels
 from gentool.spec import MetricInfo
 from gentool.train.batches import as_tensor
@@ -44,6 +45,7 @@ class Bench:
     _reals: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     _features: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     _distances: dict[int, Tensor] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     _floors: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -63,13 +65,18 @@ class Bench:
 
     @cached_property
     def classifier(self) -> tuple[Classifier, Features]:
-        return spaces.classifier(self.dataset, self.cache, self.device, self.progress)
+        """The classifier of the data's labels; a warning is kept where it is a bad one."""
+        network, features = spaces.classifier(self.dataset, self.cache, self.device, self.progress)
+        if not spaces.tells_classes_apart(features):
+            self.warnings.append(spaces.weakness(features))
+        return network, features
 
     @cached_property
     def space(self) -> Features:
         """The feature space: coordinates of points; of images the one that was asked for.
 
-        ``auto`` is the classifier where there are labels, else the random network.
+        ``auto`` is the classifier where there are labels and it learns to tell them apart, else
+        the random network.
         """
         if not self.images:
             return spaces.coordinates()
@@ -78,7 +85,10 @@ class Bench:
         if name == "pixels":
             return spaces.pixels()
         if name == "classifier" or (name == "auto" and labelled):
-            return self.classifier[1]
+            features = self.classifier[1]
+            if name == "classifier" or spaces.tells_classes_apart(features):
+                return features
+            self.warnings.append("images are compared by the features random instead")
         channels, height, width = self.dataset.spec.shape
         return spaces.random_network(channels, height, width, self.device)
 
@@ -120,13 +130,19 @@ class Bench:
         return self._distances[seed]
 
     def labels(self, classes: int, seed: int) -> Tensor | None:
-        """Labels for a class-conditional model: in the data's proportions, else all alike."""
+        """n labels for a class-conditional model: in the data's proportions, else all alike.
+
+        They are drawn anew. With the labels of the very reals that samples are compared with, a
+        perfect model would be nearer to them than other reals are: its classes would agree.
+        """
         labels = self.dataset.train.labels
         if not classes:
             return None
         if labels is None or len(self.dataset.spec.classes) != classes:
             return torch.arange(self.n) % classes
-        return as_tensor(labels[self.rows("train", seed)])
+        noise = Noise(seed, "labels", torch.zeros((), dtype=torch.int64), exact=True)
+        rows = (noise.uniform("rows", (self.n,)).double() * len(labels)).long()
+        return as_tensor(labels[rows.numpy()])
 
     def floor(self, metric: MetricInfo, trial: Trial) -> dict[str, float] | None:
         """The metric between real training and real test examples, n of each."""

@@ -189,7 +189,8 @@ class NetworkGaussian(Gaussian):
 
 
 class SquaredError(Likelihood):
-    """½‖x − x̂‖²: the plain autoencoder of the lectures. Not a density, so z is not drawn."""
+    """½‖x − x̂‖²: the plain autoencoder of the lectures. Not a density, so z is not drawn, and
+    nothing that a VAE reports in nats is reported."""
 
     density = False
 

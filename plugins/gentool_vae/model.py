@@ -91,19 +91,20 @@ class VAE(Model):
         Returns:
             loss: what is minimised, with β, warm-up, free bits or the importance-weighted bound;
             neg_elbo = recon + kl; recon = −E_q log p(x|z); kl = KL(q(z|x) ‖ N(0, I)).
+            A plain autoencoder, which has no likelihood, gives its squared_error instead.
         """
         x, target = self.presented(batch, step.noise)
         x, target = self.inward(x), self.inward(target)
         if self.config.iwae_k > 1:
             log_w, recon, kl = self.weigh(x, target, batch.labels, self.config.iwae_k, step.noise)
             loss = -(torch.logsumexp(log_w, 0) - math.log(self.config.iwae_k)).mean()
-            return {"loss": loss, "neg_elbo": -log_w.mean(), "recon": recon, "kl": kl}
+            return {"loss": loss, "neg_elbo": recon + kl, "recon": recon, "kl": kl}
 
         mu, logvar = self.encode_moments(x, batch.labels)
-        if self.likelihood.density:
-            z, kl = ops.reparam_kl(mu, logvar, **step.noise.key("z"))
-        else:  # a plain autoencoder: q(z|x) is the point μ(x), and nothing is regularised
-            z, kl = mu, mu.new_zeros(len(mu), dtype=torch.float32)
+        if not self.likelihood.density:  # q(z|x) is the point μ(x), and nothing is regularised
+            loss = self.nll(self.decode(mu, batch.labels), target).mean()
+            return {"loss": loss, "squared_error": 2 * loss}
+        z, kl = ops.reparam_kl(mu, logvar, **step.noise.key("z"))
         recon = self.nll(self.decode(z, batch.labels), target)
         loss = (recon + self.kl_weight(step.progress) * self.charged(kl, mu, logvar)).mean()
         recon, kl = recon.mean(), kl.mean()
@@ -120,7 +121,7 @@ class VAE(Model):
 
         KL_j is the batch mean of dimension j (Kingma et al. 2016, eq. 15).
         """
-        if not self.config.free_bits or not self.likelihood.density:
+        if not self.config.free_bits:
             return kl
         mu, logvar = at_least_fp32(mu), at_least_fp32(logvar)
         by_dimension = 0.5 * (logvar.exp() + mu.square() - 1 - logvar).mean(0)
