@@ -13,6 +13,11 @@ struct bfloat16 {
   uint16_t bits;
 };
 
+// A byte t that is read as t/255 in double.
+struct wide8 {
+  uint8_t byte;
+};
+
 // The type that values of a storage type are computed in.
 template <class S>
 struct Compute {
@@ -23,9 +28,20 @@ struct Compute<double> {
   using type = double;
 };
 
+// How bytes are stored that are read in the type T.
+template <class T>
+struct Byte {
+  using type = uint8_t;
+};
+template <>
+struct Byte<double> {
+  using type = wide8;
+};
+
 GENTOOL_FN float load(float x) { return x; }
 GENTOOL_FN double load(double x) { return x; }
 GENTOOL_FN float load(uint8_t x) { return static_cast<float>(x) * (1.0f / 255.0f); }
+GENTOOL_FN double load(wide8 x) { return x.byte / 255.0; }
 GENTOOL_FN float load(bfloat16 x) { return as_float(static_cast<uint32_t>(x.bits) << 16); }
 
 GENTOOL_FN float load(half16 x) {

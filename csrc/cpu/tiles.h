@@ -73,7 +73,7 @@ const T* gather(const Rows& x, const Tile& tile, T* buffer) {
     }
     return buffer;
   };
-  return x.dtype == kUInt8 ? rows(uint8_t{}) : with_float_type(x.dtype, rows);
+  return x.dtype == kUInt8 ? rows(typename Byte<T>::type{}) : with_float_type(x.dtype, rows);
 }
 
 // Where the tile's results go: straight to x if it is a flat array of T, else `buffer`.

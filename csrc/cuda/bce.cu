@@ -93,7 +93,7 @@ int dispatch(const BceArgs& a, bool backward, void* stream) {
   return with_float_type(a.logits.dtype, [&](auto tag) -> int {
     using S = decltype(tag);
     using T = typename Compute<S>::type;
-    if (a.target.dtype == kUInt8) return launch<S, uint8_t>(a, backward, stream);
+    if (a.target.dtype == kUInt8) return launch<S, typename Byte<T>::type>(a, backward, stream);
     if (a.target.dtype == (std::is_same_v<T, double> ? kFloat64 : kFloat32))
       return launch<S, T>(a, backward, stream);
     if (a.target.dtype == a.logits.dtype) return launch<S, S>(a, backward, stream);

@@ -118,6 +118,17 @@ def bce_dtypes(impl: Implementation) -> None:
                 bce_values(impl, *logits_and_target(shape, dtype, target))
 
 
+def bce_bytes_in_double(impl: Implementation) -> None:
+    """With float64 logits a byte is t/255 in float64, not in float32."""
+    x, t, p = logits_and_target((5, 41), torch.float64, torch.uint8)
+    x64 = x.clone().requires_grad_()
+    want = F.binary_cross_entropy_with_logits(x64, p, reduction="none").sum(1)
+    (slope,) = torch.autograd.grad(want.sum(), x64)
+    near(impl.bce(x, t), want.detach(), 1e-13 * want.detach(), "bce sums of bytes in double")
+    grad = impl.bce_backward(torch.ones(5, dtype=torch.float64), x, t)
+    near(grad, slope, torch.tensor(1e-14, dtype=torch.float64), "bce gradient of bytes in double")
+
+
 def bce_easy_pixels(impl: Implementation) -> None:
     """Where the loss is tiny because the model is right, it is still accurate."""
     x = torch.tensor([[-10.0, -20.0, -50.0, 10.0, 30.0, 80.0, -80.0, 0.0]])
@@ -252,6 +263,7 @@ def draws(impl: Implementation, tolerance: float) -> None:
 ALL = (
     bce_shapes,
     bce_dtypes,
+    bce_bytes_in_double,
     bce_easy_pixels,
     bce_extremes,
     bce_strided,
