@@ -39,7 +39,7 @@ def test_values_and_gradients_keep_their_bounds_against_float64(
     check(ThroughTorch())
 
 
-@pytest.mark.skipif(not NATIVE, reason="the fallback's noise is torch's own generator")
+@pytest.mark.skipif(not NATIVE, reason="the fallback's noise is of another kind")
 def test_native_draws_are_the_twins_bit_for_bit() -> None:
     checks.draws(ThroughTorch(), tolerance=0.0)
 

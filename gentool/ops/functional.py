@@ -123,8 +123,8 @@ def normal(
 ) -> Tensor:
     """Standard normal noise addressed by (seed, stream, step); rows do not depend on their number.
 
-    With native kernels for the device it is Philox, as `philox.normal`; without, torch's own
-    generator seeded by the address, which is fast but differs from machine to machine.
+    With native kernels for the device it is Philox, as `philox.normal`; without, on the CPU,
+    another Philox with quicker sines and logarithms, which differ from machine to machine.
 
     Args:
         shape: (rows, …).
