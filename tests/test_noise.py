@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import Result
 
 from gentool.ops import noise, philox, stream_id
 
@@ -124,3 +128,34 @@ def test_orders_are_permutations_of_their_own() -> None:
     assert all(torch.equal(o.sort().values, torch.arange(50)) for o in orders)
     assert len({tuple(o.tolist()) for o in orders}) == len(orders)
     assert torch.equal(orders[0], noise.permutation(50, 0, 0)) and orders[0].dtype == torch.int64
+
+
+def test_a_run_goes_on_with_the_noise_it_began_with(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of version 1 whose config.json does not say so, as they were; and one of today."""
+    train = ("train", "gan", "--data", "ring:400", "--sample-every", 0, "--seed", 3)
+    for number, name in ((1, "old"), (2, "new")):
+        with monkeypatch.context() as patch:
+            patch.setattr(noise, "VERSION", number)
+            assert cli(*train, "--epochs", 2, "--out", f"{name}-whole").code == 0
+            assert cli(*train, "--epochs", 1, "--out", name).code == 0
+        config = Path(name, "config.json")
+        saved = json.loads(config.read_text())
+        assert saved.pop("noise") == number
+        if number == 1:
+            config.write_text(json.dumps(saved))
+        assert cli("resume", name, "--epochs", 2).code == 0
+        whole, resumed = (
+            Path(f, "model.safetensors").read_bytes() for f in (f"{name}-whole", name)
+        )
+        assert whole == resumed
+    assert Path("old/model.safetensors").read_bytes() != whole
+
+
+def test_noise_of_a_later_release_is_refused(cli: Callable[..., Result]) -> None:
+    cli("train", "gan", "--data", "ring:400", "--epochs", 1, "--sample-every", 0, "--out", "run")
+    config = Path("run/config.json")
+    config.write_text(config.read_text().replace('"noise": 2', '"noise": 9'))
+    result = cli("resume", "run", "--epochs", 2)
+    assert result.code == 2 and "noise of version 9" in result.err

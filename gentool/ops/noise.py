@@ -129,3 +129,4 @@ def _mersenne(kind: Kind, key: int, step: int, start: int, count: int) -> Tensor
 
 
 _SEQUENCES: dict[int, Callable[[Kind, int, int, int, int], Tensor]] = {1: _mersenne, 2: _philox}
+VERSIONS = frozenset(_SEQUENCES)

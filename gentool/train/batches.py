@@ -14,6 +14,7 @@ from torch import Tensor
 from gentool.data.dataset import Split
 from gentool.model import Batch
 from gentool.noise import Noise
+from gentool.ops.noise import permutation
 from gentool.train import prefetch
 from gentool.train.distributed import World
 
@@ -63,8 +64,7 @@ class Order:
         """The rows of that part, int64. An epoch's batches are disjoint, and so are the shares."""
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
-            self._order = torch.randperm(self.n, generator=generator).to(device)
+            self._order = permutation(self.n, self.seed, epoch).to(device)
             self._epoch = epoch
         share, _ = self.share(step)
         start = position * self.size
@@ -188,11 +188,6 @@ def some_examples(split: Split, n: int) -> Tensor:
     rows = torch.arange(count) * len(split.x) // max(1, count)
     x = as_tensor(split.x).index_select(0, rows)
     return torch.true_divide(x, 255) if x.dtype == torch.uint8 else x
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """One generator seed from (seed, epoch); odd multipliers keep the pairs apart."""
-    return (seed * 0x9E3779B97F4A7C15 + epoch * 0xD1B54A32D192ED03 + 1) % 2**63
 
 
 def _place(x: Tensor, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from gentool.console import say
@@ -23,6 +24,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "gentool": __version__,
         "torch": torch.__version__,
+        "numpy": np.__version__,
         "device": f"{device.type} ({name})",
         "threads": torch.get_num_threads(),
         "kernels": "native" if ops.native.serves(device.type) else "reference",
@@ -35,7 +37,8 @@ def environment(device: torch.device) -> dict[str, Any]:
 def compare_environment(then: Any, now: Mapping[str, Any]) -> None:
     """Warn of whatever differs that bit-exact repetition depends on."""
     then = then if isinstance(then, dict) else {}
-    then = {"matmul": "default", **then}  # of a run from before it was a choice
+    # Of a run from before the one was a choice, and before the other drew anything.
+    then = {"matmul": "default", "numpy": now.get("numpy"), **then}
     for key in sorted(now.keys() - {"gentool"}):
         if now[key] != then.get(key):
             say(

@@ -31,13 +31,18 @@ PREPARE_WITH = 10_000
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be trained on what, and how."""
+    """What is to be trained on what, and how.
+
+    Attributes:
+        noise: the version of the random draws (`gentool.ops.noise`); None: of this release.
+    """
 
     plugin: Plugin
     spec: ModelSpec
     config: Any
     data_options: DataOptions
     settings: TrainSettings
+    noise: int | None = None
 
     def header(self, data_spec: DataSpec) -> weights.Header:
         """What the job's model file says of itself."""
@@ -52,11 +57,14 @@ class Job:
 
     def to_json(self, dataset: Dataset) -> dict[str, Any]:
         """The run's config.json, but for the environment."""
+        from gentool.ops.noise import VERSION
+
         return {
             **self.header(dataset.spec).to_json(),
             "settings": options.to_json(self.settings),
             "data_options": options.to_json(self.data_options),
             "fingerprint": dataset.fingerprint,
+            "noise": VERSION if self.noise is None else self.noise,
         }
 
 
@@ -100,6 +108,9 @@ def from_run(
         )
         if not isinstance(name, str) or not isinstance(distribution, str):
             raise ValueError("the model's name is no text")
+        noise = saved.get("noise", 1)  # before it was written down
+        if type(noise) is not int:
+            raise ValueError("the noise has no version")
     except (KeyError, TypeError, ValueError) as error:
         reason = printable(str(error), 100)
         raise UserError(f"{printable(str(run.config))} is not a run's config ({reason})") from error
@@ -113,6 +124,7 @@ def from_run(
         options.build(spec.config, config, source),
         DataOptions.of_run(data_options, cache, source),
         options.build(TrainSettings, override(settings, changes), source),
+        noise,
     )
 
 

@@ -20,6 +20,7 @@ from gentool.hooks import Events
 from gentool.litter import sweep_run
 from gentool.matmul import choose_matmul, prove_matmul
 from gentool.model import Model
+from gentool.ops import noise
 from gentool.runs import Run
 from gentool.train import distributed
 from gentool.train.distributed import World
@@ -138,6 +139,12 @@ class Session:
 def session(job: Job, progress: Follower | None) -> Iterator[Session]:
     """Set the process up, load the data and build the model, before anything is written."""
     settings = job.settings
+    drawn = noise.VERSION if job.noise is None else job.noise
+    if drawn not in noise.VERSIONS:
+        raise UserError(
+            f"the run draws noise of version {drawn}, which this release does not know; "
+            "resume it with the release that trained it"
+        )
     Events(settings.log or ())  # an unknown logger is told of now
     world = distributed.join(pick_device(settings.device))
     try:
@@ -148,8 +155,9 @@ def session(job: Job, progress: Follower | None) -> Iterator[Session]:
             dataset = data.load(job.data_options, progress=show)
         check_data(job, dataset.spec)
         model = make_model(job, dataset).to(world.device)
-        yield Session(job, world, dataset, model, progress)
-        world.barrier()
+        with noise.version(drawn):
+            yield Session(job, world, dataset, model, progress)
+            world.barrier()
     finally:
         distributed.leave()
 
