@@ -47,7 +47,7 @@ def written_aside(path: Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             with aside.open("rb") as handle:
                 os.fsync(handle.fileno())
-        aside.chmod(0o666 & ~_umask())
+        aside.chmod(0o666 & ~umask())
         aside.replace(path)
         if sync:
             fsync_directory(path.parent)
@@ -156,7 +156,8 @@ def user_errors(what: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that a new file of this process does not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

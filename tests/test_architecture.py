@@ -62,7 +62,8 @@ def arrows(path: Path) -> set[str]:
 
 
 FLOORS = [
-    {"version", "errors", "files", "litter", "streams", "subprocesses", "cachefolder", "ops"},
+    {"version", "errors", "files", "folder", "litter", "streams", "subprocesses", "cachefolder"}
+    | {"ops"},
     {"torch_internals", "nn", "spec", "noise", "console", "devices", "matmul"},
     {"model", "options", "weights", "runs"},
     {"plugins", "hookspecs", "hooks", "loading", "sampling", "data", "render", "exporters"},
