@@ -13,7 +13,7 @@ import traceback
 from dataclasses import asdict, dataclass
 
 from gentool import hookspecs, plugins, subprocesses
-from gentool.errors import UserError, nearest, printable
+from gentool.errors import UserError, described, nearest
 
 SLOW = 0.5
 """Seconds; a slower door makes every verb that opens it feel slow."""
@@ -113,7 +113,7 @@ def probe(plugin: plugins.Plugin, group: str) -> Finding:
             problem = "it implements no hook"
     except (Exception, SystemExit) as error:
         cause = error.__cause__ if isinstance(error, UserError) and error.__cause__ else error
-        problem = printable(f"{type(cause).__name__}: {cause}", 300)
+        problem = described(cause)
         trace = "".join(traceback.format_exception(cause))
     seconds = time.perf_counter() - began
     if "torch" in sys.modules and not torch_was_there:

@@ -24,6 +24,15 @@ def printable(text: str, limit: int = 200) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def described(error: BaseException, limit: int = 300) -> str:
+    """The type and text of an error, also of one whose text cannot be had; safe to print."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be printed)"
+    return printable(f"{type(error).__name__}: {text}", limit)
+
+
 def check_whole(flag: str, value: int | None, least: int, most: int = 2**63 - 1) -> None:
     """Refuse a number outside its bounds, where one was given; raises UserError."""
     if value is not None and not least <= value <= most:

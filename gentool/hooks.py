@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from gentool import plugins
-from gentool.errors import UserError, nearest, printable
+from gentool import plugins, quarantine
+from gentool.errors import UserError, described, nearest, printable
 from gentool.hookspecs import HOOKS_GROUP
 
 if TYPE_CHECKING:
@@ -34,13 +34,17 @@ def collect(
         enough: asked before each plugin is imported; True ends the search.
     """
     found = sorted(plugins.installed(HOOKS_GROUP), key=lambda p: p.name != wanted)
+    found = [p for p in found if (p.full_name, hook) not in _called]
+    # Of many that nobody asked for by name, none may take the verb with it.
+    bad = {} if wanted else quarantine.problems(found)
     for plugin in found:
         if enough():
             return
-        if (plugin.full_name, hook) in _called:
-            continue
         _called.add((plugin.full_name, hook))
         try:
+            if plugin.full_name in bad:
+                warnings.warn(plugins.does_not_load(plugin, bad[plugin.full_name]), stacklevel=2)
+                continue
             plugins.call(plugin, hook, register=register)
         except (Exception, SystemExit) as error:
             warnings.warn(plugins.explanation(plugin, error), stacklevel=2)
@@ -84,7 +88,7 @@ class Events:
                 plugins.call(plugin, hook, **facts)
             except (Exception, SystemExit) as error:
                 self.listeners.remove(plugin)
-                reason = printable(f"{type(error).__name__}: {error}")
+                reason = described(error)
                 warnings.warn(
                     f"the logger {plugin.full_name} failed and hears nothing more ({reason})",
                     stacklevel=2,

@@ -21,7 +21,7 @@ from typing import Any
 import pluggy
 
 from gentool import hookspecs
-from gentool.errors import UserError, nearest, printable
+from gentool.errors import UserError, described, nearest, printable
 from gentool.options import SpecError, fields_of
 from gentool.spec import API_VERSION, ModelSpec
 
@@ -153,7 +153,10 @@ def explanation(plugin: Plugin, error: BaseException) -> str:
     """One sentence on why a plugin does not load, and what to do."""
     if isinstance(error, VersionError):
         return f"the plugin {plugin.full_name} does not load: {error}"
-    reason = printable(f"{type(error).__name__}: {error}", 300)
+    return does_not_load(plugin, described(error))
+
+
+def does_not_load(plugin: Plugin, reason: str) -> str:
     return (
         f"the plugin {plugin.full_name} does not load ({reason}); "
         f"reinstall or uninstall the package {plugin.distribution}"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gentool import plugins
+from gentool import plugins, quarantine
 from gentool.console import print_json, print_table, say
 from gentool.errors import UserError
 from gentool.train.settings import trainable
@@ -17,6 +17,7 @@ def models(
 ) -> None:
     """List the installed models."""
     rows: list[dict[str, Any]] = []
+    bad = quarantine.problems(plugins.installed())
     for plugin in plugins.installed():
         row: dict[str, Any] = {
             "name": plugin.name,
@@ -24,6 +25,8 @@ def models(
             "version": plugin.version,
         }
         try:
+            if plugin.full_name in bad:
+                raise UserError(plugins.does_not_load(plugin, bad[plugin.full_name]))
             spec = trainable(plugin)
             row |= {
                 "summary": spec.summary,
