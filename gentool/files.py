@@ -64,6 +64,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_dir(path: Path) -> bool:
+    """Whether there is such a folder; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def expanded(text: str | Path) -> Path:
     """A path with its ``~`` resolved; raises UserError where that home folder is not known."""
     try:
@@ -128,6 +136,24 @@ def read_regular(path: Path | str, most: int, *, folder: int | None = None) -> b
     with os.fdopen(open_regular(path, most, folder=folder), "rb") as file:
         size = os.fstat(file.fileno()).st_size  # as much memory is taken as is asked for
         return file.read(min(most, size))
+
+
+def read_named(path: Path, most: int) -> str:
+    """The text of a small file that a person named, be it a pipe such as ``<(…)``.
+
+    Raises OSError, also where it is longer than `most` bytes, and ValueError where it is no UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is longer than {most:,} bytes", str(path))
+    return content.decode("utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, atomically."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from gentool.errors import UserError, nearest, printable
+from gentool.files import read_named
 from gentool.spec import Option
+
+LARGEST_TOML = 2**20
+"""Bytes of a file of options."""
 
 
 class SpecError(Exception):
@@ -196,7 +200,8 @@ def _check_one(field: Field, value: Any) -> Any:
     if field.base is not str and isinstance(value, str) and value in field.choices:
         return value
     if isinstance(value, int) and abs(value) >= 2**63:
-        raise UserError(f"{field.flag} is a number of {len(str(abs(value)))} digits; choose less")
+        digits = int(value.bit_length() * 0.30103) + 1  # not by str(), which has a limit
+        raise UserError(f"{field.flag} is a number of {digits} digits; choose less")
     if field.base is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not field.base:  # not isinstance: True is no whole number
@@ -257,10 +262,10 @@ def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]
     """
     shown = printable(str(path))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_named(path, LARGEST_TOML))
     except OSError as error:
         raise UserError(f"--config {shown} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
         raise UserError(f"--config {shown} is not TOML: {printable(str(error))}") from error
     content.pop("recipe", None)
     wanted = content.pop("model", model)

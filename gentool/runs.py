@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from gentool.errors import UserError, nearest, printable
-from gentool.files import is_file, user_errors, write_text
+from gentool.files import is_dir, is_file, read_regular, user_errors, write_bytes
 
 ROOT = Path("runs")
 LATEST = ROOT / ".latest"
+LONGEST_PATH = 8192
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def create(out: Path | None, model: str, data: str) -> Run:
             (path / "samples").mkdir(exist_ok=True)
     # The pointer is a convenience: where it cannot be written, training goes on.
     with contextlib.suppress(OSError):
-        write_text(LATEST, f"{path.resolve()}\n")
+        write_bytes(LATEST, os.fsencode(path.resolve()) + b"\n")
     return Run(path)
 
 
@@ -150,12 +152,12 @@ def check_name(out: Path | None) -> None:
 def latest() -> Run:
     """The run that was started last from this directory; raises UserError where there is none."""
     try:
-        path = Path(LATEST.read_text(encoding="utf-8").strip())
+        path = Path(os.fsdecode(read_regular(LATEST, LONGEST_PATH).rstrip(b"\n")))
     except OSError:
         raise UserError(
             "there is no run here yet; train one with `gentool train MODEL`, or name a run"
         ) from None
-    if not path.is_dir():
+    if not is_dir(path):
         raise UserError(f"the latest run, {printable(str(path))}, is gone; name another run")
     with contextlib.suppress(ValueError):  # shorter to read where it is below us
         path = path.relative_to(Path.cwd())

@@ -8,7 +8,8 @@ order, and equal runs must give equal bytes. The JSON holds ``format_version``, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     shown = printable(str(path))
     try:
-        with safe_open(path, framework="pt") as handle:
+        with _utf8(path) as name, safe_open(name, framework="pt") as handle:
             # Views into the mapped file may be unaligned, and the file may be replaced meanwhile.
             return {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
     except SafetensorError as error:
@@ -149,3 +150,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except OSError as error:
         raise UserError(f"{shown} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _utf8(path: Path) -> Iterator[str]:
+    """A name of the file for safetensors, which takes none that is no UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)

@@ -8,6 +8,7 @@ neither several players nor a gradient penalty.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +17,8 @@ from itertools import groupby
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from gentool.errors import UserError, printable
 
 BUCKET = 32 * 2**20
 """Bytes of gradient that travel together."""
@@ -130,21 +133,54 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
             yield bucket
 
 
+def world_size() -> int:
+    """How many processes torchrun started; raises UserError where its variable makes no sense."""
+    return _number("WORLD_SIZE", 1)
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,6}", text) or (name == "WORLD_SIZE" and int(text) < 1):
+        raise UserError(
+            f"the variable {name} is {printable(text)!r}, which is no number of torchrun's; start "
+            "with torchrun, which sets it, or unset it"
+        )
+    return int(text)
+
+
 def launched() -> bool:
     """Whether torchrun started this process together with others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return world_size() > 1
 
 
 def join(device: torch.device) -> World:
-    """Join the processes that torchrun started; alone, a world of one."""
+    """Join the processes that torchrun started; alone, a world of one.
+
+    Raises UserError where they cannot be reached.
+    """
     if not launched():
         return World(device)
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        device = torch.device("cuda", _number("LOCAL_RANK", 0))
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    try:
+        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(_unreachable(str(error))) from error
     return World(device, dist.get_rank(), dist.get_world_size())
+
+
+def _unreachable(reason: str) -> str:
+    """A sentence on why the processes found no way to each other."""
+    if "EADDRINUSE" in reason or "address already in use" in reason.lower():
+        port = printable(os.environ.get("MASTER_PORT", "29500"), 20)
+        return (
+            f"the port {port}, by which the processes meet, is in use; give torchrun another with "
+            "--master-port, or end the program that has it"
+        )
+    first = printable(reason.strip().splitlines()[0] if reason.strip() else "no reason given", 200)
+    return f"the processes did not find each other ({first}); start them all with torchrun"
 
 
 def leave() -> None:

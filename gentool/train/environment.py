@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from gentool.console import say
 from gentool.errors import printable
 from gentool.matmul import matmul_library
+from gentool.train.distributed import world_size
 from gentool.version import __version__
 
 
@@ -30,7 +30,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "kernels": "native" if ops.native.serves(device.type) else "reference",
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "matmul": matmul_library(),
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "world_size": world_size(),
     }
 
 

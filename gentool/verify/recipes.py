@@ -31,7 +31,7 @@ from typing import Any
 
 from gentool import options
 from gentool.errors import UserError, nearest, printable
-from gentool.files import is_file
+from gentool.files import is_file, read_named
 from gentool.metrics.plan import Plan
 
 
@@ -116,7 +116,7 @@ def read(path: Path) -> Recipe:
     """Read a recipe; raises UserError for a file that is none."""
     shown = printable(str(path))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_named(path, options.LARGEST_TOML))
         table = content.get("recipe", {})
         model, anchor = content.get("model", ""), table.get("anchor", "")
         if bool(model) == bool(anchor):

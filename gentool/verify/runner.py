@@ -13,7 +13,7 @@ from gentool import runs
 from gentool.console import Progress
 from gentool.data.options import DataOptions
 from gentool.errors import UserError
-from gentool.files import write_text
+from gentool.files import write_bytes
 from gentool.metrics import judge
 from gentool.runs import Run
 from gentool.train.job import Job
@@ -128,14 +128,14 @@ def _number(numbers: Mapping[str, float | None], check: Check) -> float:
 @contextlib.contextmanager
 def _latest_kept() -> Iterator[None]:
     """Put the pointer to the latest run back where it was: a verification is no work of its own."""
-    before = runs.LATEST.read_text(encoding="utf-8") if runs.LATEST.is_file() else None
+    before = runs.LATEST.read_bytes() if runs.LATEST.is_file() else None
     there = runs.ROOT.is_dir()
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             if before is not None:
-                write_text(runs.LATEST, before)
+                write_bytes(runs.LATEST, before)
             else:
                 runs.LATEST.unlink(missing_ok=True)
             if not there:
