@@ -3,9 +3,11 @@
     z* = argmin_z  d(G(z)) + λ‖z‖²,      d(x̂) = ‖x̂ − x‖² for a reconstruction
 
 by Adam from several starting points, of which the best is kept (Bora et al. 2017,
-arXiv:1703.03208, section 6). `d` is any function of the sample, so that a measurement y = A x is
-inverted by the same code. All images and restarts move in one batch; each row has its own Adam
-state and stops on its own, so that a row's result does not depend on which others are there.
+arXiv:1703.03208, section 6). They start at draws of p(z), of a pool of which the nearest to each
+image are taken: a sample costs a fraction of a step, and all images share the pool. `d` is any
+function of the sample, so that a measurement y = A x is inverted by the same code. All images and
+restarts move in one batch; each row has its own Adam state and stops on its own, so that a row's
+result does not depend on which others are there.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class Descent:
     Attributes:
         steps: of Adam, at most.
         restarts: starting points an image: the given one, where there is one, then draws of p(z).
+        pool: draws from which an image's starting points are chosen by their distance; as few as
+            `restarts` takes the draws as they come.
         lr: Adam's learning rate at first; it falls to 5 % of it along a cosine.
         prior_weight: λ, against a squared error that is a sum over values in [0, 1].
         patience: a row stops after so many steps in which its objective fell by less than
@@ -51,6 +55,7 @@ class Descent:
 
     steps: int = 500
     restarts: int = 10
+    pool: int = 1024
     lr: float = 0.05
     prior_weight: float = 0.0
     patience: int = 100
@@ -104,8 +109,8 @@ def invert(
         distance: what is wanted; called with rows 0 … n−1.
         descent: how to search; None for the defaults.
         start: (n, *latent_shape), e.g. an encoder's answer: the first restart begins there.
-        labels: int64 (n,) for a class-conditional model; None searches them too: restart r has
-            class r modulo the number of classes, and there are at least as many restarts.
+        labels: int64 (n,) for a class-conditional model; None searches them too: the classes
+            take turns in the pool, and with few draws there are as many restarts as classes.
     """
     descent = descent or Descent()
     search = bool(model.classes) and labels is None
@@ -116,7 +121,10 @@ def invert(
     with frozen(model):
         for first in range(0, n, images):
             rows = torch.arange(first, min(n, first + images), device=device)
-            swarm = Swarm(model, rows, restarts, descent, prior, start, labels)
+            where, classes = starting_points(model, distance, rows, restarts, descent, labels)
+            if start is not None:
+                where[::restarts] = start.to(device)[rows]
+            swarm = Swarm(model, rows, where, classes, descent, prior)
 
             def report(done: int, before: int = first * restarts * descent.steps) -> None:
                 progress("searching latents", before + done, total)
@@ -127,6 +135,55 @@ def invert(
     return Inverted(z, chosen if model.classes else None, reached, every, steps)
 
 
+def starting_points(
+    model: Model,
+    distance: Distance,
+    images: Tensor,
+    restarts: int,
+    descent: Descent,
+    labels: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """For each image the `restarts` nearest of the pool, or draws as they come.
+
+    Returns:
+        z (n·restarts, *latent_shape) and, for a class-conditional model, int64 (n·restarts,).
+    """
+    n, device = len(images), images.device
+    if descent.pool <= restarts:
+        # They belong to an image and a restart, whatever is searched beside them.
+        z = draw(model, n * restarts, descent.seed, int(images[0]) * restarts).clone()
+        if not model.classes:
+            return z, None
+        if labels is None:
+            return z, torch.arange(n * restarts, device=device) % restarts % model.classes
+        return z, labels.to(device)[images].repeat_interleave(restarts)
+    pool = draw(model, descent.pool, descent.seed)
+    turns = torch.arange(len(pool), device=device) % max(1, model.classes)
+    chosen = torch.empty(n, restarts, dtype=torch.int64, device=device)
+    kinds = None if labels is None or not model.classes else labels.to(device)[images]
+    for kind in [None] if kinds is None else kinds.unique().tolist():
+        classes = turns if kind is None else torch.full_like(turns, kind)
+        x = _sampled(model, pool, classes if model.classes else None)
+        mine = range(n) if kinds is None else kinds.eq(kind).nonzero().flatten().tolist()
+        for i in mine:
+            with torch.no_grad():
+                d = distance(x, images[i].expand(len(x))).float().nan_to_num(math.inf, math.inf)
+            chosen[i] = d.topk(restarts, largest=False).indices
+    flat = chosen.flatten()
+    if not model.classes:
+        return pool[flat], None
+    return pool[flat], turns[flat] if kinds is None else kinds.repeat_interleave(restarts)
+
+
+@torch.no_grad()
+def _sampled(model: Model, z: Tensor, labels: Tensor | None) -> Tensor:
+    parts = [
+        model.sample(z[i : i + 256], None if labels is None else labels[i : i + 256])
+        for i in range(0, len(z), 256)
+    ]
+    return torch.cat(parts)
+
+
 class Swarm:
     """Images times restarts on their way down; rows that have stopped leave the batch."""
 
@@ -134,28 +191,21 @@ class Swarm:
         self,
         model: Model,
         images: Tensor,
-        restarts: int,
+        z: Tensor,
+        label: Tensor | None,
         descent: Descent,
         prior: Prior,
-        start: Tensor | None,
-        labels: Tensor | None,
     ) -> None:
-        """`images`: int64 (n,), which of all images these are; `start`, `labels`: of all."""
-        self.model, self.descent, self.prior, self.restarts = model, descent, prior, restarts
-        n, device = len(images), images.device
-        # Starting points belong to an image and a restart, whatever is searched beside them.
-        z = draw(model, n * restarts, descent.seed, int(images[0]) * restarts).clone()
-        if start is not None:
-            z[::restarts] = start.to(device)[images]
-        self.image = images.repeat_interleave(restarts)
-        self.label: Tensor | None = None
-        if model.classes:
-            if labels is None:
-                self.label = torch.arange(n * restarts, device=device) % restarts % model.classes
-            else:
-                self.label = labels.to(device)[self.image]
+        """
+        Args:
+            images: int64 (n,), which of all images these are.
+            z, label: where they start and their classes, restart after restart of each image.
+        """
+        self.model, self.descent, self.prior = model, descent, prior
+        self.restarts, device = len(z) // len(images), images.device
+        self.image, self.label = images.repeat_interleave(self.restarts), label
         self.z, self.m, self.v = z, torch.zeros_like(z), torch.zeros_like(z)
-        self.row = torch.arange(n * restarts, device=device)  # where the batch's rows belong
+        self.row = torch.arange(len(z), device=device)  # where the batch's rows belong
         self.lowest = torch.full((len(z),), math.inf, device=device)  # of the objective, so far
         self.mark = self.lowest.clone()  # the objective when it last fell by enough
         self.moved = torch.zeros(len(z), dtype=torch.int64, device=device)  # and the step then
