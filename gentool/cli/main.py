@@ -25,6 +25,14 @@ class Root(LazyGroup):
         "train": Verb("gentool.cli.train:app", "Train a model."),
         "resume": Verb("gentool.cli.resume:resume", "Go on where a run stopped."),
         "sample": Verb("gentool.cli.sample:sample", "Draw samples from a trained model."),
+        "reconstruct": Verb(
+            "gentool.cli.reconstruct:reconstruct", "Show images beside their reconstructions."
+        ),
+        "interpolate": Verb("gentool.cli.interpolate:interpolate", "Walk between points."),
+        "directions": Verb(
+            "gentool.cli.directions:directions", "Find where 'smile' points, and keep it."
+        ),
+        "edit": Verb("gentool.cli.edit:edit", "Turn a smile up or down; mix faces."),
         "evaluate": Verb("gentool.cli.evaluate:evaluate", "Judge trained models."),
         "verify": Verb("gentool.cli.verify:verify", "Reproduce published numbers."),
         "export": Verb("gentool.cli.export:export", "Write a model in another format."),

@@ -10,6 +10,7 @@ to z, and `encode(x, labels)`, where it has one.
     edit.py          along a direction, without another, and arithmetic
     points.py        how a point is written: seed:7, face.png, mnist:test:12, z.npz, class:3
     locate.py        from what is written to z
+    playable.py      all of it as methods of a loaded model: what `gentool.load` returns
 
-Nothing here knows of runs or of the command line.
+Only playable.py knows of runs, and nothing here of the command line.
 """

@@ -160,19 +160,23 @@ def starting_points(
     pool = draw(model, descent.pool, descent.seed)
     turns = torch.arange(len(pool), device=device) % max(1, model.classes)
     chosen = torch.empty(n, restarts, dtype=torch.int64, device=device)
-    kinds = None if labels is None or not model.classes else labels.to(device)[images]
-    for kind in [None] if kinds is None else kinds.unique().tolist():
-        classes = turns if kind is None else torch.full_like(turns, kind)
+    given = None if labels is None or not model.classes else labels.to(device)[images]
+    groups: list[tuple[Tensor, Tensor]] = [(torch.arange(n, device=device), turns)]
+    if given is not None:  # the pool under each class that is asked for
+        groups = [
+            (given.eq(kind).nonzero().flatten(), torch.full_like(turns, kind))
+            for kind in given.unique().tolist()
+        ]
+    for mine, classes in groups:
         x = _sampled(model, pool, classes if model.classes else None)
-        mine = range(n) if kinds is None else kinds.eq(kind).nonzero().flatten().tolist()
-        for i in mine:
+        for i in mine.tolist():
             with torch.no_grad():
                 d = distance(x, images[i].expand(len(x))).float().nan_to_num(math.inf, math.inf)
             chosen[i] = d.topk(restarts, largest=False).indices
     flat = chosen.flatten()
     if not model.classes:
         return pool[flat], None
-    return pool[flat], turns[flat] if kinds is None else kinds.repeat_interleave(restarts)
+    return pool[flat], turns[flat] if given is None else given.repeat_interleave(restarts)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The sample pictures of a run as one animated GIF."""
+"""Films: the sample pictures of a run as a GIF, frames of any kind as a GIF or WebP."""
 
 from __future__ import annotations
 
@@ -33,4 +33,22 @@ def save_film(pictures: Sequence[Path], path: Path, seconds: float = 8.0) -> Non
             append_images=frames[1:],
             duration=durations,
             loop=0,
+        )
+
+
+def save_frames(frames: Sequence[Image.Image], path: Path, milliseconds: int = 80) -> None:
+    """Write frames of equal size as an endless GIF or, lossless, WebP, by the path's ending."""
+    gif = path.suffix.lower() == ".gif"
+    if gif:
+        frames = [f.convert("P", palette=Image.Palette.ADAPTIVE) for f in frames]
+    more = {} if gif else {"lossless": True}
+    with written_aside(path) as aside:
+        frames[0].save(
+            aside,
+            format="GIF" if gif else "WEBP",
+            save_all=True,
+            append_images=list(frames[1:]),
+            duration=milliseconds,
+            loop=0,
+            **more,
         )
