@@ -17,11 +17,13 @@ from gentool.version import __version__
 if TYPE_CHECKING:
     from gentool.api import TrainedRun, evaluate, resume, train
     from gentool.errors import UserError
-    from gentool.loading import LoadedModel, load
+    from gentool.latent.playable import PlayableModel, load
+    from gentool.loading import LoadedModel
     from gentool.train.progress import TrainProgress
 
 __all__ = [
     "LoadedModel",
+    "PlayableModel",
     "TrainProgress",
     "TrainedRun",
     "UserError",
@@ -34,11 +36,12 @@ __all__ = [
 
 _HOMES = {
     "LoadedModel": "gentool.loading",
+    "PlayableModel": "gentool.latent.playable",
     "TrainProgress": "gentool.train.progress",
     "TrainedRun": "gentool.api",
     "UserError": "gentool.errors",
     "evaluate": "gentool.api",
-    "load": "gentool.loading",
+    "load": "gentool.latent.playable",
     "resume": "gentool.api",
 }
 

@@ -374,6 +374,40 @@ def test_few_latents_have_few_principal_directions() -> None:
     assert len(principal(torch.randn(3, 10))) == 2
 
 
+def test_a_generators_directions_come_from_a_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator whose first latent is the brightness of its images: the direction of "bright",
+    learned from a classifier of other images, is the first axis."""
+    import numpy as np
+
+    from gentool.data.dataset import Dataset, Report, Split
+    from gentool.latent.evidence import gather
+    from gentool.metrics import attributes, features
+
+    class Lamp(Model):
+        data = DataSpec("image", (1, 8, 8), attributes=(Attribute("bright"),))
+        latent_shape = (3,)
+
+        def sample(
+            self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None
+        ) -> Tensor:
+            stripes = torch.linspace(-1, 1, 8)[None, None, None] * z[:, 1:2, None, None]
+            x = torch.sigmoid(2 * z[:, :1, None, None] + 0.2 * stripes)
+            return x.expand(-1, 1, 8, 8)
+
+    for module in (features, attributes):
+        monkeypatch.setattr(module, "STEPS", 150)
+    levels = np.random.default_rng(0).integers(0, 256, (600, 1, 1, 1), np.uint8)
+    images, bright = np.tile(levels, (1, 1, 8, 8)), (levels.reshape(-1, 1) > 127).astype(np.float32)
+    split, held = (Split(images[a:b], None, bright[a:b]) for a, b in ((0, 500), (500, 600)))
+    dataset = Dataset("lamps", split, held, Lamp.data, Report(), "lamps")
+    evidence = gather(Lamp().eval(), dataset, None, tmp_path, n=1000)
+    found = {d.name: d for d in supervised(evidence)[0]}
+    assert found["bright"].vector[0] > 0.98 and found["bright"].facts["accuracy"] > 0.9
+    assert abs(found["bright"].std - 1) < 0.1
+
+
 # --- how points are written
 
 
