@@ -73,7 +73,7 @@ def is_model(word: str) -> bool:
 def open_model(source: str | None, device: str) -> PlayableModel:
     """The model that RUN|FILE names, on the device."""
     from gentool.latent.playable import load
-    from gentool.train.devices import pick_device
+    from gentool.devices import pick_device
 
     return load(source, pick_device(device))
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gentool.files import written_aside
-from gentool.render.grid import make_grid
+from gentool.render.grid import Sheet
 from gentool.render.scatter import FAKE, REAL, print_png
 
 MOST_COLOURS = 20
@@ -107,8 +107,10 @@ def draw_map(
     right = figure.add_subplot(1, 2, 2)
     right.set_title("the box's latents, decoded", fontsize=10)
     if manifold.ndim == 4:
-        sheet = make_grid(manifold, round(len(manifold) ** 0.5), pad=0)
-        right.imshow(sheet.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+        sheet = Sheet.of(len(manifold), manifold.shape[1:], round(len(manifold) ** 0.5), pad=0)
+        for cell, image in enumerate(manifold):
+            sheet.place(cell, image)
+        right.imshow(sheet.pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
         right.axis("off")
     else:
         second = manifold[:, 1] if manifold.shape[1] > 1 else np.zeros(len(manifold))
