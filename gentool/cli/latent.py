@@ -72,8 +72,8 @@ def is_model(word: str) -> bool:
 
 def open_model(source: str | None, device: str) -> PlayableModel:
     """The model that RUN|FILE names, on the device."""
-    from gentool.latent.playable import load
     from gentool.devices import pick_device
+    from gentool.latent.playable import load
 
     return load(source, pick_device(device))
 
