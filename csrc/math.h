@@ -94,9 +94,26 @@ GENTOOL_FN float exp_near_0(float r) {
   return polynomial(c, r);
 }
 
-// The smaller and the larger of a bound and x, and x where x is NaN (std::min would depend).
-GENTOOL_FN float at_most(float bound, float x) { return bound < x ? bound : x; }
-GENTOOL_FN float at_least(float bound, float x) { return bound > x ? bound : x; }
+// The smaller and the larger of a bound and x, and NaN where x is NaN (std::min would depend).
+GENTOOL_FN float at_most(float bound, float x) {
+#if defined(__CUDA_ARCH__)
+  float least;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(least) : "f"(bound), "f"(x));
+  return least;
+#else
+  return bound < x ? bound : x;
+#endif
+}
+
+GENTOOL_FN float at_least(float bound, float x) {
+#if defined(__CUDA_ARCH__)
+  float greatest;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(greatest) : "f"(bound), "f"(x));
+  return greatest;
+#else
+  return bound > x ? bound : x;
+#endif
+}
 
 // x = n·ln2 + r with |r| ≤ ln2/2: leaves n in the low bits of `shifted`, and returns it.
 GENTOOL_FN float nearest_power(float x, float& shifted) {
@@ -131,30 +148,24 @@ GENTOOL_FN float exp_(float x) {
   return 2.0f * exp_near_0(r) * half_power(shifted);
 }
 
-// exp(x) to 2 ulp: on the GPU one special-function instruction, whose argument's rounding error is
-// put right to first order.
-GENTOOL_FN float exp_quick(float x) {
 #if defined(__CUDA_ARCH__)
-  x = at_most(89.0f, at_least(-106.0f, x));
-  const float y = x * 1.44269504f;
+// scale·exp(x·factor) by the GPU's own 2^y, to 2 ulp of float32; 0 where 2^y would be subnormal.
+// The factor is a power of two and |x·factor| ≤ 106. y = x·log₂e is rounded, and so is log₂e, which
+// alone is 1e-6 of the result at x = 85: the last product puts both right to first order.
+__device__ __forceinline__ float scaled_exp(float x, float factor, float scale) {
+  const float log2e = 1.44269504f * factor, rest_of_log2e = 1.92596299e-8f * factor;
+  const float y = x * log2e;
+  const float missing = fmaf(x, rest_of_log2e, fmaf(x, log2e, -y));
   float power;
-  asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(y));
-  return power * fmaf(fmaf(x, 1.44269504f, -y), 0.693147181f, 1.0f);
-#else
-  return exp_(x);
-#endif
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(y));
+  return power * fmaf(missing, 0.693147181f * scale, scale);
 }
-
-GENTOOL_FN double exp_quick(double x) { return exp(x); }
+#endif
 
 // ½·exp(x) for x ≤ 0, to 4e-7: a shorter polynomial and reduction, or the instruction again.
 GENTOOL_FN float half_exp_quick(float x) {
 #if defined(__CUDA_ARCH__)
-  x = at_least(-106.0f, x);
-  const float y = x * 1.44269504f;
-  float power;
-  asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(y));
-  return power * fmaf(fmaf(x, 1.44269504f, -y), 0.34657359f, 0.5f);
+  return scaled_exp(at_least(-106.0f, x), 1.0f, 0.5f);
 #else
   const float c[] = {1.0f, 1.0f, 0.499993712f, 0.166665778f, 0.0418756455f, 0.00836317334f};
   x = at_least(-87.3f, x);
@@ -169,7 +180,7 @@ GENTOOL_FN double half_exp_quick(double x) { return 0.5 * exp(x); }
 GENTOOL_FN float sqrt_(float x) {
 #if defined(__CUDA_ARCH__)
   float root;
-  asm("sqrt.approx.f32 %0, %1;" : "=f"(root) : "f"(x));
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
   return root;
 #else
   return sqrtf(x);
@@ -208,10 +219,16 @@ GENTOOL_FN T bce_slope(T x, T t) {
 
 // ---- Gaussian: mean m, log variance v ----
 
-template <class T>
-GENTOOL_FN T sigma(T v) {
-  return exp_quick(T(0.5) * v);
+// σ = exp(v / 2) to 2 ulp, overflow included. NaN stays NaN.
+GENTOOL_FN float sigma(float v) {
+#if defined(__CUDA_ARCH__)
+  return scaled_exp(at_most(178.0f, at_least(-212.0f, v)), 0.5f, 1.0f);
+#else
+  return exp_(0.5f * v);
+#endif
 }
+
+GENTOOL_FN double sigma(double v) { return exp(0.5 * v); }
 
 // e^v − 1 − v for |v| < 1, relative error 1e-7 where the difference itself would cancel.
 GENTOOL_FN float exp_tail(float v) {
@@ -220,9 +237,24 @@ GENTOOL_FN float exp_tail(float v) {
   return v * v * polynomial(c, v);
 }
 
+// a where |v| < 1, else b. For the GPU one selection: nvcc would make a branch of it, past which it
+// schedules nothing.
+GENTOOL_FN float where_small(float v, float a, float b) {
+#if defined(__CUDA_ARCH__)
+  float chosen;
+  asm("{\n\t.reg .pred %%small;\n\tsetp.lt.f32 %%small, %1, 0f3F800000;\n\t"
+      "selp.f32 %0, %2, %3, %%small;\n\t}"
+      : "=f"(chosen)
+      : "f"(fabsf(v)), "f"(a), "f"(b));
+  return chosen;
+#else
+  return fabsf(v) < 1.0f ? a : b;
+#endif
+}
+
 // KL(N(m, s²) ‖ N(0, 1)) = ½ (m² + (s² − 1 − v)) for s = σ(v).
 GENTOOL_FN float kl(float m, float v, float s) {
-  const float rest = fabsf(v) < 1.0f ? exp_tail(v) : (s * s - 1.0f) - v;
+  const float rest = where_small(v, exp_tail(v), (s * s - 1.0f) - v);
   return 0.5f * madd(m, m, rest);
 }
 
@@ -230,7 +262,7 @@ GENTOOL_FN double kl(double m, double v, double) { return 0.5 * (expm1(v) - v + 
 
 // s² − 1, which is twice ∂KL/∂v.
 GENTOOL_FN float variance_excess(float v, float s) {
-  return fabsf(v) < 1.0f ? exp_tail(v) + v : s * s - 1.0f;
+  return where_small(v, exp_tail(v) + v, s * s - 1.0f);
 }
 
 GENTOOL_FN double variance_excess(double v, double) { return expm1(v); }
@@ -241,19 +273,44 @@ struct Words {
   uint32_t x[4];
 };
 
+// a·b in full. For the GPU one instruction, spelt out: nvcc widens what comes out of one product
+// and goes into the next to 64 bits, and multiplies upper halves that are zero.
+GENTOOL_FN uint64_t wide_product(uint32_t a, uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  uint64_t product;
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(product) : "r"(a), "r"(b));
+  return product;
+#else
+  return static_cast<uint64_t>(a) * b;
+#endif
+}
+
+// The two key words of each of Philox's rounds. A kernel is handed them, since they are the same
+// for all of its threads; there they are constants that cost no instruction.
+struct RoundKeys {
+  uint32_t of[10][2];
+};
+
+inline RoundKeys round_keys(uint64_t key) {
+  RoundKeys keys;
+  for (uint32_t round = 0; round < 10; ++round) {
+    keys.of[round][0] = static_cast<uint32_t>(key) + round * 0x9E3779B9u;
+    keys.of[round][1] = static_cast<uint32_t>(key >> 32) + round * 0xBB67AE85u;
+  }
+  return keys;
+}
+
 // Philox4x32-10, Salmon et al. 2011.
-GENTOOL_FN Words philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key) {
-  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+GENTOOL_FN Words philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3,
+                        const RoundKeys& keys) {
   GENTOOL_UNROLL
   for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = static_cast<uint64_t>(c0) * 0xD2511F53u;
-    const uint64_t p1 = static_cast<uint64_t>(c2) * 0xCD9E8D57u;
-    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    const uint64_t p0 = wide_product(c0, 0xD2511F53u);
+    const uint64_t p1 = wide_product(c2, 0xCD9E8D57u);
+    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ keys.of[round][0];
     c1 = static_cast<uint32_t>(p1);
-    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ keys.of[round][1];
     c3 = static_cast<uint32_t>(p0);
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
   }
   return {{c0, c1, c2, c3}};
 }
@@ -264,9 +321,9 @@ GENTOOL_FN uint32_t high_word(uint64_t row, uint64_t step) {
 }
 
 // The words of four neighbours, positions 4·block … 4·block + 3 of a row.
-GENTOOL_FN Words noise_words(uint32_t block, uint64_t row, uint64_t step, uint64_t key) {
+GENTOOL_FN Words noise_words(uint32_t block, uint64_t row, uint64_t step, const RoundKeys& keys) {
   return philox(block, static_cast<uint32_t>(row), static_cast<uint32_t>(step),
-                high_word(row, step), key);
+                high_word(row, step), keys);
 }
 
 // The cosine and sine of the angle 2π·x/2³², by quadrants.

@@ -2,14 +2,13 @@
 #include "rows.cuh"
 
 namespace gentool {
-namespace {
 
 constexpr int kUnroll = 4;  // packs of each input in flight in a thread
 
 // The first position at which a pack may begin; rows need not be a multiple of a pack apart.
 template <int N>
-__device__ __forceinline__ int64_t head_of(const Rows& x, const Unit& u) {
-  return -(u.row * x.stride + u.start) & (N - 1);
+__device__ __forceinline__ int head_of(const Rows& x, const Unit& u) {
+  return static_cast<int>(-(u.row * x.stride + u.start) & (N - 1));
 }
 
 template <class S, class U, int N>
@@ -21,50 +20,48 @@ struct Inputs {
 template <class S, class U, int N>
 __global__ void __launch_bounds__(kBlock) bce_kernel(const BceArgs a, const Plan plan) {
   using T = typename Compute<S>::type;
-  for_units(plan, a.width, [&](const Unit& u) {
-    T total = 0;
-    if (u.active) {
-      const S* x = address<S>(a.logits, u.row, u.start);
-      const U* t = address<U>(a.target, u.row, u.start);
-      walk<N, kUnroll>(
-          u, head_of<N>(a.logits, u),
-          [&](int64_t j) { return Inputs<S, U, N>{load_pack<N>(x + j), load_pack<N>(t + j)}; },
-          [&](int64_t, const Inputs<S, U, N>& in) {
-            T sum = 0;
+  const Unit u = unit_at(plan, a.width);
+  T total = 0;
+  if (u.active) {
+    const S* x = address<S>(a.logits, u.row, u.start);
+    const U* t = address<U>(a.target, u.row, u.start);
+    walk<N, kUnroll>(
+        u, head_of<N>(a.logits, u),
+        [&](int j) { return Inputs<S, U, N>{load_pack<N>(x + j), load_pack<N>(t + j)}; },
+        [&](int, const Inputs<S, U, N>& in) {
+          T sum = 0;
 #pragma unroll
-            for (int k = 0; k < N; ++k)
-              sum += bce<T>(load(in.x.value[k]), load(in.t.value[k]));
-            total += sum;
-          },
-          [&](int64_t j) { total += bce<T>(load(x[j]), load(t[j])); });
-    }
-    put_sum(plan, u, group_sum(total, u), a.sums, a.partial);
-  });
+          for (int k = 0; k < N; ++k) sum += bce<T>(load(in.x.value[k]), load(in.t.value[k]));
+          total += sum;
+        },
+        [&](int j) { total += bce<T>(load(x[j]), load(t[j])); });
+  }
+  put_sum(plan, u, group_sum(total, u), a.sums, a.partial);
 }
 
 template <class S, class U, int N>
 __global__ void __launch_bounds__(kBlock) bce_backward_kernel(const BceArgs a, const Plan plan) {
   using T = typename Compute<S>::type;
-  for_units(plan, a.width, [&](const Unit& u) {
-    if (!u.active) return;
-    const T grad = value_of<T>(a.sums, u.row);
-    const S* x = address<S>(a.logits, u.row, u.start);
-    const U* t = address<U>(a.target, u.row, u.start);
-    S* out = address<S>(a.grad_logits, u.row, u.start);
-    walk<N, kUnroll>(
-        u, head_of<N>(a.logits, u),
-        [&](int64_t j) { return Inputs<S, U, N>{load_pack<N>(x + j), load_pack<N>(t + j)}; },
-        [&](int64_t j, const Inputs<S, U, N>& in) {
-          Pack<S, N> result;
+  const Unit u = unit_at(plan, a.width);
+  if (!u.active) return;
+  const T grad = value_of<T>(a.sums, u.row);
+  const S* x = address<S>(a.logits, u.row, u.start);
+  const U* t = address<U>(a.target, u.row, u.start);
+  S* out = address<S>(a.grad_logits, u.row, u.start);
+  walk<N, kUnroll>(
+      u, head_of<N>(a.logits, u),
+      [&](int j) { return Inputs<S, U, N>{load_pack<N>(x + j), load_pack<N>(t + j)}; },
+      [&](int j, const Inputs<S, U, N>& in) {
+        Pack<S, N> result;
 #pragma unroll
-          for (int k = 0; k < N; ++k)
-            store(&result.value[k],
-                  bce_slope<T>(load(in.x.value[k]), load(in.t.value[k])) * grad);
-          store_pack<N>(out + j, result);
-        },
-        [&](int64_t j) { store(out + j, bce_slope<T>(load(x[j]), load(t[j])) * grad); });
-  });
+        for (int k = 0; k < N; ++k)
+          store(&result.value[k], bce_slope<T>(load(in.x.value[k]), load(in.t.value[k])) * grad);
+        store_pack<N>(out + j, result);
+      },
+      [&](int j) { store(out + j, bce_slope<T>(load(x[j]), load(t[j])) * grad); });
 }
+
+namespace {
 
 // Whether packs of N begin at the same positions in all three tensors.
 template <class S, class U, int N>

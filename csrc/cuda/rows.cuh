@@ -2,7 +2,10 @@
 //
 // A group of threads, a power of two from 1 to 256, takes one row, or one segment of a row where
 // there are few and long ones. Which group, depends on the shape alone, and so does the order of
-// every sum: no atomics, the same bits on every GPU. Positions are 64-bit.
+// every sum: no atomics, the same bits on every GPU. Offsets of rows are 64-bit; positions within
+// a segment are 32-bit, which halves the instructions spent on them.
+//
+// Kernels have external linkage, so that tests find them by name.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,39 +17,49 @@
 
 namespace gentool {
 
-struct Plan {
-  int group;                    // threads of a group
-  int64_t segments, segment;    // of a row: how many, and how wide
-  int64_t units;                // rows × segments
-};
-
 constexpr int kBlock = 256;
 constexpr int64_t kEnoughThreads = 1 << 17;  // to fill a GPU of today
+constexpr int64_t kLongest = 1 << 30;        // segment, so that positions fit 32 bits
+constexpr int64_t kMostBlocks = (int64_t{1} << 31) - 1;
+
+struct Plan {
+  int shift = 0, group = 1;       // threads of a group, and the logarithm of that
+  int64_t segments = 1, segment;  // of a row: how many, and how wide
+  int64_t units;                  // rows × segments
+};
+
+inline int64_t pieces(int64_t whole, int64_t piece) { return (whole + piece - 1) / piece; }
 
 // `vector` is the number of elements that a thread loads at once.
 inline Plan plan_for(int64_t rows, int64_t width, int vector) {
-  Plan plan{1, 1, width, rows};
-  if (rows > 0 && rows < 256 && width >= 65536) {
-    const int64_t wanted = std::min<int64_t>(width / 8192, (1024 + rows - 1) / rows);
-    plan.segment = (width / wanted + 63) / 64 * 64;  // keeps alignment, and Philox's fours
-    plan.segments = (width + plan.segment - 1) / plan.segment;
-    plan.units = rows * plan.segments;
+  Plan plan;
+  int64_t wanted = pieces(width, kLongest);
+  if (rows > 0 && rows < 256 && width >= 65536)
+    wanted = std::max(wanted, std::min(width / 8192, pieces(1024, rows)));
+  plan.segment = width;
+  if (wanted > 1) {
+    plan.segment = pieces(width / wanted, 64) * 64;  // keeps alignment, and Philox's fours
+    plan.segments = pieces(width, plan.segment);
   }
-  // A warp is enough for a row, unless threads would lie idle or the row is long.
-  const int64_t loads = (plan.segment + vector - 1) / vector;
-  while (plan.group < loads && plan.group < kBlock &&
-         (plan.group < 32 || plan.units * plan.group < kEnoughThreads || loads > 64 * plan.group))
-    plan.group *= 2;
+  plan.units = rows * plan.segments;
+  const int64_t loads = pieces(plan.segment, vector);
+  // Where there are threads for everybody, one makes four loads, which share what it costs to find
+  // the row; beyond a warp the threads' sums need barriers, so it makes many.
+  const auto suffices = [&] {
+    const int64_t most = plan.group < 32 ? 4 : 64;
+    return plan.units * plan.group >= kEnoughThreads && loads <= most * plan.group;
+  };
+  while (plan.group < loads && plan.group < kBlock && !suffices()) plan.group = 1 << ++plan.shift;
   return plan;
 }
 
-// Starts a kernel on a stream; the result is a cudaError_t.
+// Starts a kernel on a stream, a group for each unit; the result is a cudaError_t.
 template <class... Expected, class... Given>
 int start(void (*kernel)(Expected...), const Plan& plan, void* stream, const Given&... args) {
-  const int64_t per_block = kBlock / plan.group;
+  const int64_t blocks = pieces(plan.units, kBlock >> plan.shift);
+  if (blocks > kMostBlocks) return static_cast<int>(cudaErrorInvalidConfiguration);
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(
-      std::min<int64_t>((plan.units + per_block - 1) / per_block, 1 << 30)));
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = dim3(kBlock);
   config.stream = static_cast<cudaStream_t>(stream);
   return static_cast<int>(cudaLaunchKernelEx(&config, kernel, args...));
@@ -65,6 +78,20 @@ __device__ __forceinline__ Pack<S, N> load_pack(const S* p) {
 
 template <int N, class S>
 __device__ __forceinline__ void store_pack(S* p, const Pack<S, N>& pack) {
+#if defined(__CUDA_ARCH__)
+  // Spelt out, since nvcc takes the assignment of a Pack apart into stores of four bytes.
+  if constexpr (sizeof pack % 16 == 0) {
+    uint32_t words[sizeof pack / 4];
+    memcpy(words, &pack, sizeof pack);
+#pragma unroll
+    for (int k = 0; k < static_cast<int>(sizeof pack) / 4; k += 4)
+      asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(
+                       __cvta_generic_to_global(reinterpret_cast<uint32_t*>(p) + k)),
+                   "r"(words[k]), "r"(words[k + 1]), "r"(words[k + 2]), "r"(words[k + 3])
+                   : "memory");
+    return;
+  }
+#endif
   *reinterpret_cast<Pack<S, N>*>(p) = pack;
 }
 
@@ -87,40 +114,43 @@ __device__ __forceinline__ T value_of(const PerRow& x, int64_t row) {
 // What one group does: a row, or a piece of one.
 struct Unit {
   bool active;
-  int64_t index, row, start, count;
-  int lane, group;
+  int64_t index, row, start;
+  int count, lane, group;
 };
 
-__device__ __forceinline__ Unit unit_at(const Plan& plan, int64_t rows_width, int64_t base) {
+// The unit of this thread's group. Integer divisions cost a dozen instructions each and 64-bit ones
+// a hundred: a group's size is a power of two, and rows are divided only where they are split.
+__device__ __forceinline__ Unit unit_at(const Plan& plan, int64_t width) {
   Unit u;
   u.group = plan.group;
   u.lane = static_cast<int>(threadIdx.x) & (plan.group - 1);
-  u.index = base + threadIdx.x / plan.group;
+  u.index = static_cast<int64_t>(blockIdx.x) * (kBlock >> plan.shift) +
+            static_cast<int>(threadIdx.x >> plan.shift);
   u.active = u.index < plan.units;
-  u.row = plan.segments == 1 ? u.index : u.index / plan.segments;
-  u.start = plan.segments == 1 ? 0 : (u.index - u.row * plan.segments) * plan.segment;
-  const int64_t left = rows_width - u.start;
-  u.count = left < plan.segment ? left : plan.segment;
+  u.row = u.index;
+  u.start = 0;
+  u.count = static_cast<int>(width);
+  if (plan.segments > 1) {
+    const uint32_t index = static_cast<uint32_t>(u.index);
+    const uint32_t row = index / static_cast<uint32_t>(plan.segments);
+    u.row = row;
+    u.start = (index - row * static_cast<uint32_t>(plan.segments)) * plan.segment;
+    const int64_t left = width - u.start;
+    u.count = static_cast<int>(left < plan.segment ? left : plan.segment);
+  }
   return u;
-}
-
-// Calls body(unit) for every unit of this block; the whole block takes part in each call.
-template <class Body>
-__device__ __forceinline__ void for_units(const Plan& plan, int64_t width, Body body) {
-  const int64_t per_block = kBlock / plan.group;
-  for (int64_t base = blockIdx.x * per_block; base < plan.units; base += gridDim.x * per_block)
-    body(unit_at(plan, width, base));
 }
 
 // Visits a unit's elements: `one` at each position outside the packs, `fetch` and then `use` at
 // the first position of each pack. UNROLL packs are fetched before the first is used.
 template <int N, int UNROLL, class Fetch, class Use, class One>
-__device__ __forceinline__ void walk(const Unit& u, int64_t head, Fetch fetch, Use use, One one) {
+__device__ __forceinline__ void walk(const Unit& u, int head, Fetch fetch, Use use, One one) {
   head = head < u.count ? head : u.count;
-  const int64_t packs = (u.count - head) / N, body = head + packs * N;
-  for (int64_t i = u.lane; i < u.count - packs * N; i += u.group)
+  const int packs = static_cast<int>(static_cast<unsigned>(u.count - head) / N);
+  const int body = head + packs * N;
+  for (int i = u.lane; i < u.count - packs * N; i += u.group)
     one(i < head ? i : body + (i - head));
-  for (int64_t first = u.lane; first < packs; first += UNROLL * u.group) {
+  for (int first = u.lane; first < packs; first += UNROLL * u.group) {
     decltype(fetch(first)) fetched[UNROLL];
 #pragma unroll
     for (int k = 0; k < UNROLL; ++k)
@@ -146,7 +176,6 @@ __device__ __forceinline__ T group_sum(T value, const Unit& u) {
     value = T(0);
     for (int w = 0; w < u.group / 32; ++w) value += of_warp[warp + w];
   }
-  __syncthreads();  // before the next unit's sums are written
   return value;
 }
 
@@ -165,19 +194,20 @@ __device__ __forceinline__ void put_sum(const Plan& plan, const Unit& u, T sum, 
 template <class T>
 __global__ void __launch_bounds__(kBlock)
     fold_kernel(const double* partial, int64_t segments, PerRow out, const Plan plan) {
-  for_units(plan, 0, [&](const Unit& u) {
-    double sum = 0;
-    for (int64_t s = u.lane; s < segments; s += kBlock) sum += partial[u.row * segments + s];
-    sum = group_sum(sum, u);
-    if (u.lane == 0) static_cast<T*>(out.data)[u.row] = static_cast<T>(sum);
-  });
+  const Unit u = unit_at(plan, 0);
+  double sum = 0;
+  for (int64_t s = u.lane; s < segments; s += kBlock) sum += partial[u.row * segments + s];
+  sum = group_sum(sum, u);
+  if (u.lane == 0) static_cast<T*>(out.data)[u.row] = static_cast<T>(sum);
 }
 
 template <class T>
 int start_fold(const Plan& plan, int64_t rows, const double* partial, const PerRow& out,
                void* stream) {
   if (plan.segments == 1) return 0;
-  const Plan block_a_row{kBlock, 1, 0, rows};
+  Plan block_a_row;
+  block_a_row.shift = 8, block_a_row.group = kBlock;
+  block_a_row.segment = 0, block_a_row.units = rows;
   return start(fold_kernel<T>, block_a_row, stream, partial, plan.segments, out, block_a_row);
 }
 
