@@ -137,6 +137,8 @@ def bce_easy_pixels(impl: Implementation) -> None:
         bce_values(
             impl, x[:, columns].contiguous(), t[:, columns].contiguous(), t[:, columns].double()
         )
+    alone = -torch.linspace(11, 51, 41).unsqueeze(1)
+    bce_values(impl, alone, torch.zeros_like(alone), torch.zeros_like(alone).double())
 
 
 def bce_extremes(impl: Implementation) -> None:
@@ -160,6 +162,12 @@ def bce_strided(impl: Implementation) -> None:
         bce_values(impl, x[cut], t[cut], p[cut])
         bce_values(impl, x[cut], (t * 255).to(torch.uint8)[cut].contiguous(),
                    (t * 255).to(torch.uint8)[cut].double() / 255)  # fmt: skip
+
+
+def bce_long_rows(impl: Implementation) -> None:
+    """A row of 2¹⁸: segments, and on the GPU a second step that adds them up."""
+    bce_values(impl, *logits_and_target((1, 2**18 + 5), torch.float32, torch.uint8))
+    bce_values(impl, *logits_and_target((3, 2**17 + 64), torch.bfloat16, torch.uint8))
 
 
 def moments(shape: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -236,6 +244,12 @@ def reparam_extremes(impl: Implementation) -> None:
     want_kl[5] = inf  # σ² = e¹⁷⁰ is beyond float32
     torch.testing.assert_close(z, want_z, equal_nan=True, rtol=1e-6, atol=0)
     torch.testing.assert_close(kl.unsqueeze(1), want_kl, equal_nan=True, rtol=1e-6, atol=0)
+
+
+def reparam_long_rows(impl: Implementation) -> None:
+    """Rows of 2¹⁶: the noise of a segment is that of its place in the row."""
+    mu, logvar, _ = moments((2, 2**16 + 3), torch.float32)
+    reparam_values(impl, mu, logvar, None, twin("normal", mu.shape))
 
 
 def twin(kind: str, shape: Sequence[int], step: int = STEP, offset: int = OFFSET) -> Tensor:

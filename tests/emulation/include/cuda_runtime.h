@@ -4,14 +4,22 @@
 // shuffle, then waits there until all of its block, or its warp, have come. Blocks with odd
 // numbers run their threads backwards, so that code which leans on an order shows it. A block in
 // which nobody can go on (a barrier that some threads never reach) ends with an error.
+//
+// With GENTOOL_RUN_PTX, a launch runs the translation of the kernel's PTX instead (see ../ptx.py).
 #pragma once
 
+#include <dlfcn.h>
 #include <ucontext.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
+#include <map>
+#include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -27,7 +35,14 @@ struct dim3 {
 };
 
 using cudaStream_t = void*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorLaunchFailure = 719 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorInvalidDeviceFunction = 98,
+  cudaErrorMisalignedAddress = 716,
+  cudaErrorLaunchFailure = 719
+};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes;
@@ -41,6 +56,12 @@ namespace emulation {
 struct Barrier {
   int size = 0, arrived = 0, generation = 0;
 };
+
+#ifdef GENTOOL_RUN_PTX
+constexpr size_t kStack = 512 * 1024;  // every register of the PTX is a variable of its own
+#else
+constexpr size_t kStack = 64 * 1024;
+#endif
 
 struct Fiber {
   ucontext_t context;
@@ -60,6 +81,25 @@ inline ucontext_t scheduler;
 inline std::function<void()> body;
 inline size_t current;
 inline long progress;
+inline cudaError_t fault;
+
+#ifdef GENTOOL_RUN_PTX
+// Each kernel's translation, by its mangled name; it runs in place of the C++ that nvcc was given.
+using Translated = void (*)(void* const* arguments);
+
+struct Translations {
+  Translations(std::initializer_list<std::pair<const std::string, Translated>> more) {
+    all().insert(more);
+  }
+  static std::map<std::string, Translated>& all();
+  static Translated of(void* kernel) {
+    Dl_info symbol;
+    if (dladdr(kernel, &symbol) == 0 || symbol.dli_sname == nullptr) return nullptr;
+    const auto found = all().find(symbol.dli_sname);
+    return found == all().end() ? nullptr : found->second;
+  }
+};
+#endif
 
 inline void wait_at(Barrier& barrier) {
   const int generation = barrier.generation;
@@ -86,7 +126,7 @@ inline bool run_block(unsigned threads, bool backwards) {
   block_barrier = Barrier{static_cast<int>(threads)};
   for (unsigned i = 0; i < threads; ++i) {
     Fiber& fiber = fibers[i];
-    fiber.stack.resize(64 * 1024);
+    fiber.stack.resize(kStack);
     fiber.done = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.data();
@@ -128,11 +168,20 @@ template <class... Expected, class... Given>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
                                const Given&... given) {
   const std::tuple<Expected...> args(given...);
+#ifdef GENTOOL_RUN_PTX
+  const auto translated = emulation::Translations::of(reinterpret_cast<void*>(kernel));
+  if (translated == nullptr) return cudaErrorInvalidDeviceFunction;
+  const auto addresses = std::apply(
+      [](auto&... each) { return std::array<void*, sizeof...(each)>{(void*)&each...}; }, args);
+  emulation::body = [&] { translated(addresses.data()); };
+#else
   emulation::body = [&] { std::apply(kernel, args); };
+#endif
+  emulation::fault = cudaSuccess;
   gridDim = config->gridDim, blockDim = config->blockDim;
   for (unsigned b = 0; b < gridDim.x; ++b) {
     blockIdx = dim3(b);
     if (!emulation::run_block(blockDim.x, b % 2 == 1)) return cudaErrorLaunchFailure;
   }
-  return cudaSuccess;
+  return emulation::fault;
 }
