@@ -48,10 +48,16 @@ def shared_list() -> ModuleType:
 def ahead_of_time() -> dict[str, Any]:
     """The extension module and the command that builds it, with torch's help."""
     import torch
-    from torch.utils import cpp_extension
 
     sources = shared_list()
-    cuda = torch.version.cuda is not None and cpp_extension.CUDA_HOME is not None
+    home = sources.cuda_home()
+    cuda = torch.version.cuda is not None and home is not None
+    if cuda:
+        os.environ["CUDA_HOME"] = str(home)  # the import below takes it from here
+    elif torch.version.cuda is not None:
+        print("building the kernels for the CPU only: no CUDA toolkit with its headers was found")
+    from torch.utils import cpp_extension
+
     targets = ""
     if cuda:
         new = tuple(int(n) for n in torch.version.cuda.split(".")[:2]) >= (12, 8)
@@ -75,6 +81,7 @@ def ahead_of_time() -> dict[str, Any]:
                     "size": library.stat().st_size,
                     "sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
                     "needs": needs,
+                    "targets": targets,
                 }
                 (library.parent / "_C.json").write_text(json.dumps(record, indent=1) + "\n")
 

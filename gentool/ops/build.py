@@ -51,7 +51,8 @@ def build() -> Path:
             litter.sweep(home, BUILDING)
     work = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
     try:
-        _child(_COMPILE.format(directory=str(work), cuda=cuda_targets() or ""), "compiling")
+        targets = cuda_targets() or ""
+        _child(_COMPILE.format(directory=str(work), cuda=targets), "compiling")
         library = work / cache.LIBRARY
         _child(_VERIFY.format(library=str(library)), "checking the compiled kernels")
         with library.open("rb") as built:
@@ -63,6 +64,7 @@ def build() -> Path:
                 sources=sources.digest(sources.root()),
                 size=os.fstat(built.fileno()).st_size,
                 sha256=cache.file_hash(built.fileno()),
+                targets=targets,
             ).write(work / cache.RECORD)
         # Kept: the library and its record. Objects and ninja's files are no use to anyone.
         for path in work.iterdir():
@@ -79,7 +81,7 @@ def build() -> Path:
 
 def cuda_targets() -> str | None:
     """The GPU architectures to compile for, or None where CUDA kernels cannot be built."""
-    if torch.version.cuda is None or _cuda_home() is None:
+    if torch.version.cuda is None or sources.cuda_home() is None:
         return None
     if os.environ.get("TORCH_CUDA_ARCH_LIST"):
         return os.environ["TORCH_CUDA_ARCH_LIST"]
@@ -93,18 +95,19 @@ def why_no_cuda() -> str:
     """The reason that `cuda_targets` returned None."""
     if torch.version.cuda is None:
         return "this torch is built without CUDA"
-    if _cuda_home() is None:
-        return "nvcc was not found; install the CUDA toolkit or set CUDA_HOME"
+    if sources.cuda_home() is None:
+        return "no CUDA toolkit with its headers was found; install one, or set CUDA_HOME to it"
     return "the GPU is older than Ampere (compute capability 8.0)"
 
 
 def compile_here(directory: str, targets: str) -> None:
     """Compile in `directory`, in this process, which must not have loaded a library before."""
-    from torch.utils import cpp_extension
-
     base, cuda = sources.root(), bool(targets)
     if cuda:
         os.environ["TORCH_CUDA_ARCH_LIST"] = targets
+        os.environ["CUDA_HOME"] = str(sources.cuda_home())  # the import below takes it from here
+    from torch.utils import cpp_extension
+
     cpp_extension.load(
         name="_C",
         sources=[str(path) for path in sources.sources(base, cuda)],
@@ -156,9 +159,3 @@ def _child(code: str, what: str) -> None:
         raise RuntimeError(
             f"{what} failed with status {done.returncode}; the output above says why"
         )
-
-
-def _cuda_home() -> str | None:
-    from torch.utils import cpp_extension
-
-    return cpp_extension.CUDA_HOME

@@ -33,6 +33,8 @@ class Record:
     size: int
     sha256: str
     needs: tuple[str, ...] = ()
+    targets: str = ""
+    """Compute capabilities of its CUDA code, as torch writes them; empty without any."""
 
     def write(self, path: Path) -> None:
         with path.open("w") as file:
@@ -46,11 +48,12 @@ class Record:
         try:
             value = json.loads(os.pread(descriptor, LARGEST_RECORD, 0))
             words = [value[name] for name in ("torch", "abi", "sources", "sha256")]
-            needs = value["needs"]
-            if type(value["size"]) is not int or not all(type(w) is str for w in (*words, *needs)):
+            needs, targets = value["needs"], value.get("targets", "")
+            texts = (*words, *needs, targets)
+            if type(value["size"]) is not int or not all(type(w) is str for w in texts):
                 raise TypeError("its entries have the wrong types")
             torch_, abi_, sources_, sha256 = words
-            return cls(torch_, abi_, sources_, value["size"], sha256, tuple(needs))
+            return cls(torch_, abi_, sources_, value["size"], sha256, tuple(needs), targets)
         except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise ValueError(f"{RECORD} is not a record of a build") from e
 

@@ -126,11 +126,24 @@ def _check(record: cache.Record, library: int) -> None:
     missing = set(record.needs) - cpu_flags()
     if missing and cpu_flags():
         raise ValueError(f"needs a processor with {', '.join(sorted(missing))}")
+    for capability in _capabilities() if record.targets else ():
+        if not sources.covers(record.targets, capability):
+            raise ValueError(
+                f"no code for a GPU of compute capability {capability[0]}.{capability[1]}, "
+                f"only for {record.targets}"
+            )
     size = os.fstat(library).st_size
     if record.size != size:  # loading a damaged library can kill the process
         raise ValueError(f"{size} bytes long, expected {record.size}")
     if record.sha256 != cache.file_hash(library):
         raise ValueError("its content is not what was built")
+
+
+def _capabilities() -> list[tuple[int, int]]:
+    """The compute capability of each GPU that torch can use."""
+    if not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
 
 
 def _by_descriptor(descriptor: int, library: Path) -> Path:

@@ -7,8 +7,10 @@ installed.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,6 +35,38 @@ def sources(base: Path, cuda: bool) -> list[Path]:
     if cuda:
         files += sorted((base / "cuda").glob("*.cu"))
     return files
+
+
+def cuda_home() -> Path | None:
+    """The CUDA toolkit to compile with, or None where there is none that has its headers.
+
+    CUDA_HOME, CUDA_PATH, then the folder above nvcc, then /usr/local/cuda. The first nvcc on the
+    PATH may be a wrapper, beside which there is nothing to compile with.
+    """
+    named = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
+    folders = [Path(value) for value in named if value]
+    if compiler := shutil.which("nvcc"):
+        folders.append(Path(compiler).resolve().parents[1])
+    for folder in (*folders, Path("/usr/local/cuda")):
+        if (folder / "include" / "cuda_runtime_api.h").is_file():
+            return folder
+    return None
+
+
+def covers(targets: str, capability: tuple[int, int]) -> bool:
+    """Whether a library for `targets` has code for a GPU of this compute capability.
+
+    Code runs on GPUs of its own generation that are not older, and PTX on all that are not;
+    a target with a letter, such as 9.0a, on that very one. True where no target can be read.
+    """
+    found = re.findall(r"(\d+)\.(\d+)([a-z]?)(\+PTX)?", targets)
+    for major, minor, letter, ptx in found:
+        target = (int(major), int(minor))
+        if target == capability or (not letter and ptx and target < capability):
+            return True
+        if not letter and target[0] == capability[0] and target < capability:
+            return True
+    return not found
 
 
 def digest(base: Path) -> str:
