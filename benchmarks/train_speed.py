@@ -118,6 +118,7 @@ def compare_vae(
         **summary(rates),
         "epochs": epochs,
         "precision": precision,
+        "graphs": graphs(ours),
         "seconds_an_epoch": {k: round(statistics.median(v), 3) for k, v in seconds.items()},
         "test_loss": {"plain": sum(parts) / len(x), "gentool": test["neg_elbo"]},
     }
@@ -170,7 +171,18 @@ def compare_game(
             seconds["gentool"].append(second)
     images = steps * BATCH[name]
     rates = {k: images / statistics.median(v) for k, v in seconds.items()}
-    return {**summary(rates), "steps": steps, "repeats": repeats, "precision": precision}
+    return {
+        **summary(rates),
+        "steps": steps,
+        "repeats": repeats,
+        "precision": precision,
+        "graphs": graphs(ours),
+    }
+
+
+def graphs(ours: Trainer) -> dict[str, str]:
+    """How each player's updates ran: captured as a CUDA graph, or why not."""
+    return {s.player.name: s.captured.state if s.captured else "none" for s in ours.players}
 
 
 def summary(rates: dict[str, float]) -> dict[str, Any]:
@@ -216,9 +228,9 @@ def main() -> None:
             found = compare_game(name, dataset, device, repeats, given.precision)
         result[name] = found
         print(f"{name}: {json.dumps(found)}", flush=True)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(result, indent=1) + "\n")
+        if given.json:  # as they come: a run may be cut short
+            given.json.parent.mkdir(parents=True, exist_ok=True)
+            given.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

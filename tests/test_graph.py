@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from gentool.model import Batch
 from gentool.train.batches import Draw
-from gentool.train.graph import WARM_UP, CapturedUpdate
+from gentool.train.graph import WARM_UP, CapturedUpdate, capture_cuda
 
 
 class Recorder:
@@ -59,3 +61,75 @@ def test_what_cannot_be_captured_runs_as_usual_and_is_tried_once() -> None:
         captured(draw(float(i)))
     assert seen == [float(i) for i in range(WARM_UP + 3)]
     assert captured.failure == "operation not permitted when stream is capturing"
+
+
+class FakeCuda:
+    """What `capture_cuda` uses of torch.cuda; ending a capture fails where something in it did."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: bool = False) -> None:
+        self.stream, self.fails = "main", fails
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.stream)
+        monkeypatch.setattr(torch.cuda, "set_stream", lambda s: setattr(self, "stream", s))
+        monkeypatch.setattr(torch.cuda, "graph", lambda graph: self)
+
+    def __enter__(self) -> None:
+        self.stream = "capture"
+
+    def __exit__(self, *_: object) -> None:
+        if self.fails:  # as torch does: before it goes back to the stream it came from
+            raise RuntimeError("operation failed due to a previous error during capture")
+        self.stream = "main"
+
+
+def test_garbage_is_collected_before_a_capture_and_never_within(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Freeing an older graph while one is captured would invalidate it."""
+    FakeCuda(monkeypatch)
+    freed: list[str] = []
+
+    class Graph:
+        def __init__(self) -> None:
+            self.cycle = self  # as a player's closures make one
+
+        def __del__(self) -> None:
+            freed.append(when)
+
+    when = "before"
+
+    def work() -> None:
+        nonlocal when
+        when = "within"
+        Graph()
+        [[i] for i in range(100_000)]  # enough to set the collector off
+
+    gc.collect()
+    del freed[:]
+    Graph()
+    capture_cuda(work)
+    assert freed == ["before"]
+    assert gc.isenabled()
+
+
+def test_a_failed_capture_leaves_the_stream_and_tells_the_first_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = FakeCuda(monkeypatch, fails=True)
+    seen: list[float] = []
+
+    def update(d: Draw) -> None:
+        if cuda.stream == "capture":
+            raise RuntimeError("Cannot copy between CPU and CUDA tensors during capture\nmore")
+        seen.append(d.batch.x.mean().item())
+
+    captured = CapturedUpdate(update, capture_cuda)
+    assert captured.state == "not captured yet"
+    for i in range(WARM_UP + 2):
+        captured(draw(float(i)))
+    assert cuda.stream == "main" and gc.isenabled()
+    assert seen == [float(i) for i in range(WARM_UP + 2)]
+    assert captured.state == (
+        "not captured: Cannot copy between CPU and CUDA tensors during capture"
+    )

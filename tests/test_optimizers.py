@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -211,3 +212,23 @@ def test_what_torch_does_not_promise_has_a_way_that_it_does(
         results.append([t.detach().clone() for t in found])
     assert torch_internals.norms(tensors)[1] == pytest.approx(tensors[1].norm().item())
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+@pytest.mark.parametrize("kind", ["Adam", "SGD", "RMSprop"])
+def test_an_optimizer_for_graphs_runs_its_first_steps_without_a_warning(
+    kind: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """torch warns of capturable optimizers that step outside a graph, as warm-up steps do."""
+    make_tensor = torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda value, device=None: make_tensor(value))
+    optimizer = make_optimizer(
+        OptimizerSpec(kind, 1e-3, {}), [nn.Parameter(torch.ones(2))], torch.device("cuda")
+    )
+    cuda = SimpleNamespace(type="cuda", is_capturing=lambda: False)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: cuda)
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda: cuda)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)  # what older torch asks
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    names = ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check")
+    check = next(getattr(optimizer, name) for name in names if hasattr(optimizer, name))
+    check()
+    assert [str(w.message) for w in recwarn.list] == []

@@ -7,7 +7,9 @@ that keys the noise counts itself, and the learning rate is a tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -30,9 +32,32 @@ def capture_cuda(work: Callable[[], None]) -> Replayable:
     """Record `work` without running it; raises RuntimeError where it cannot be captured."""
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
+    with _collector_at_rest(), _stream_kept(), torch.cuda.graph(graph):
         work()
     return graph
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Collect garbage now and not inside: freeing another graph's memory would end a capture."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _stream_kept() -> Iterator[None]:
+    """Return to the current stream; a capture that fails to end leaves its own behind."""
+    stream = torch.cuda.current_stream()
+    try:
+        yield
+    finally:
+        torch.cuda.set_stream(stream)
 
 
 class CapturedUpdate:
@@ -51,6 +76,7 @@ class CapturedUpdate:
         self.update, self.capture = update, capture
         self.runs = self._largest = 0
         self.failure: str | None = None
+        self.told = False  # whether the failure is in the log
         self._fixed: Draw | None = None
         self._graph: Replayable | None = None
 
@@ -78,7 +104,21 @@ class CapturedUpdate:
             self._graph = self.capture(lambda: self.update(fixed))
             self._fixed = fixed
         except RuntimeError as error:
-            self.failure = str(error).splitlines()[0]
+            self.failure = str(_first_cause(error)).splitlines()[0]
+
+    @property
+    def state(self) -> str:
+        """How updates run: "captured", "not captured yet", or why they are not captured."""
+        if self.failure is not None:
+            return f"not captured: {self.failure}"
+        return "captured" if self._fixed is not None else "not captured yet"
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What failed inside a capture; ending the capture then fails too, and says less."""
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    return error
 
 
 def _clone(batch: Batch) -> Batch:

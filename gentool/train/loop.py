@@ -138,6 +138,7 @@ class Trainer:
                 self.save()
                 self.recorder.flush()
                 raise reason
+        self.recorder.graphs({s.player.name: s.captured.state for s in self.players if s.captured})
 
     def _stop_reason(self, stop: StopRequest) -> Stopped | None:
         """Why to stop after this step; several processes agree every few steps."""
@@ -168,8 +169,7 @@ class Trainer:
             if every and (self.epoch % every == 0 or last):
                 self.recorder.picture(self.step)
             rows |= self.recorder.watched()
-        if self.epoch == 1:
-            self._warn_of_slowness()
+        self._warn_of_slowness()
         self.recorder.epoch(self.epoch, self.step, rate, rows)
         self._require_finite(rows.get("test", {}), "on the test split ")
         improved = self._improves(rows.get("test", {}))
@@ -181,11 +181,15 @@ class Trainer:
         self.recorder.begin_epoch(self.step)
 
     def _warn_of_slowness(self) -> None:
-        """Say why updates are not captured as CUDA graphs, where they could be."""
+        """Say, and write down, once for each player, why it is no CUDA graph where it could be."""
         for state in self.players:
-            if state.captured is not None and state.captured.failure:
-                self.recorder.warn(f"training runs without CUDA graphs: {state.captured.failure}")
-                return
+            if state.captured is None or not state.captured.failure or state.captured.told:
+                continue
+            state.captured.told = True
+            name, why = state.player.name, state.captured.failure
+            message = f"{name} trains slower, without a CUDA graph: {why}"
+            self.recorder.warn(message)
+            self.recorder.row(self.epoch, self.step, "warning", {"warning": message})
 
     def _improves(self, test: dict[str, float]) -> bool:
         """Whether this is the best epoch so far, by the scalar that ranks them."""

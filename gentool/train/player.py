@@ -55,10 +55,7 @@ class PlayerState:
         # make the host wait. Such updates run uncaptured.
         capturable = device.type == "cuda" and ops.native.serves("cuda") and world.size == 1
         capturable = capturable and not self.scaler.is_enabled()
-        clips = settings.clip_grad is not None
-        self.captured = (
-            CapturedUpdate(lambda draw: self._update_on_device(draw, clips)) if capturable else None
-        )
+        self.captured = CapturedUpdate(self.update_captured) if capturable else None
 
     def update(self, draw: Draw) -> None:
         """Take one step down the gradient of the player's objective."""
@@ -74,6 +71,10 @@ class PlayerState:
             self._update_on_device(draw, measured)
         self.count += 1
         self.means.examples += len(draw.batch.x)
+
+    def update_captured(self, draw: Draw) -> None:
+        """What is captured: an update that measures the gradient's norm only to clip it."""
+        self._update_on_device(draw, self.settings.clip_grad is not None)
 
     def _update_on_device(self, draw: Draw, measured: bool = False) -> None:
         """The part of an update that a CUDA graph can hold: nothing of the host changes here."""

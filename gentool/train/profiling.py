@@ -17,6 +17,7 @@ class Profile:
     def __init__(self, path: Path | None) -> None:
         """`path` is where the trace goes; None makes every call free."""
         self.path, self.table = path, ""
+        self.graphs: dict[str, str] = {}  # how each player's updates ran
         self._count = 0
         self._profiler: profile | None = None
 

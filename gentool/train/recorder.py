@@ -69,6 +69,8 @@ class Recorder:
 
     def epoch_ended(self, epoch: int, step: int) -> None: ...
 
+    def graphs(self, states: Mapping[str, str]) -> None: ...
+
     def restore(self, checkpoint: Checkpoint) -> None: ...
 
     def flush(self) -> None: ...
@@ -191,6 +193,10 @@ class RunRecorder(Recorder):
         """Tell the loggers of an epoch whose files are being written."""
         self.events.epoch_ended(self.run, epoch, step)
 
+    def graphs(self, states: Mapping[str, str]) -> None:
+        """How each player's updates ran, for the profile."""
+        self.profile.graphs = dict(states)
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Cut metrics.jsonl to what `checkpoint` knows of, and write the model it holds."""
         self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
@@ -199,7 +205,8 @@ class RunRecorder(Recorder):
     def flush(self) -> None:
         """Return when everything is on disk; raises UserError where it could not be written."""
         if self.profile.table:
-            self.display.say(self.profile.table)
+            graphs = [f"{name}: {state}" for name, state in self.profile.graphs.items()]
+            self.display.say("\n".join([self.profile.table, *graphs]))
         self.saver.wait()
 
     def close(self) -> None:
