@@ -306,3 +306,18 @@ def test_real_code_trains_alike(tmp_path: Path) -> None:
     assert failures(compiled) == [None]
     assert list((tmp_path / "compiled").rglob("*.so"))
     assert_same_weights(compiled, trained("vae", config, tmp_path), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch.compile with aot_autograd does not currently support double backward",
+        "Unsupported Tensor.requires_grad_() call\n  Explanation: Dynamo does not support it",
+        "Attempted to call autograd.grad in a graph",
+    ],
+)
+def test_each_wording_of_a_gradient_of_a_gradient_is_known(text: str) -> None:
+    """torch 2.11 words it differently from later versions."""
+    assert compiling.reason(RuntimeError(text)) == (
+        "its objective differentiates a gradient, which torch.compile cannot do"
+    )

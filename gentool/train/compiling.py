@@ -30,6 +30,10 @@ BACKEND: str | Callable[..., Any] = "inductor"
 
 KNOWN_FAILURES = (
     ("autograd.grad", "its objective differentiates a gradient, which torch.compile cannot do"),
+    (
+        "requires_grad_() call",
+        "its objective differentiates a gradient, which torch.compile cannot do",
+    ),
     ("double backward", "its objective differentiates a gradient, which torch.compile cannot do"),
     ("No working C++ compiler", "there is no C++ compiler; install g++ or clang, or set CXX"),
 )
