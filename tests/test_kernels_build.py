@@ -195,3 +195,28 @@ def test_build_and_pass_every_test_natively(tmp_path: Path) -> None:
         cache.RECORD,
     ]
     run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_ops.py")
+
+
+def test_a_gpu_is_timed_from_work_that_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device waits while the host launches, so that the events enclose its work alone."""
+    order: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            order.append("event")
+
+        def synchronize(self) -> None:
+            order.append("wait")
+
+        def elapsed_time(self, end: Event) -> float:
+            return 2.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("synchronize"))
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: order.append("sleep"))
+    call = bench.Call(lambda: order.append("before"), lambda given: order.append("work"))
+    assert bench._timed_cuda(call) == 2e-3
+    assert order == ["before", "synchronize", "sleep", "event", "work", "event", "wait"]

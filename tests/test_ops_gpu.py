@@ -155,7 +155,9 @@ def test_more_than_two_to_the_31_elements() -> None:
     del grad, t
     z, kl = ops.reparam_kl(x, x, 1, 2, step())
     z_last, kl_last = ops.reparam_kl(x[last], x[last], 1, 2, step(), row_offset=rows - 3)
-    assert torch.equal(z[last], z_last) and torch.equal(kl[last], kl_last)
+    assert torch.equal(z[last], z_last)
+    # How many threads share a row, and so the order of its sum, depends on the number of rows.
+    torch.testing.assert_close(kl[last], kl_last, rtol=1e-6, atol=0)
     one_row = x.view(1, -1)
     del z
     z, _ = ops.reparam_kl(one_row, one_row, 1, 2, step())
