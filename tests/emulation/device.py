@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -66,7 +68,43 @@ def approximations_off_by(library: ctypes.CDLL, parts: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def counted(library: ctypes.CDLL) -> Iterator[ctypes.c_long]:
-    """Counts the PTX instructions that run inside, over all threads."""
+    """Counts the PTX instructions other than moves that run inside, over all threads."""
     executed = ctypes.c_long.in_dll(library, "ptx_executed")
     executed.value = 0
     yield executed
+
+
+def cuobjdump() -> str | None:
+    """CUDA's disassembler: that of the PATH, else the one that Triton brings along."""
+    if found := shutil.which("cuobjdump"):
+        return found
+    triton = importlib.util.find_spec("triton")
+    for folder in (triton.submodule_search_locations or ()) if triton is not None else ():
+        tool = Path(folder) / "backends" / "nvidia" / "bin" / "cuobjdump"
+        if tool.is_file():
+            return str(tool)
+    return None
+
+
+def registers_and_spills(said: str) -> dict[str, tuple[int, int]]:
+    """From what `ptxas -v` says: each kernel's registers, and the bytes that it spills."""
+    pattern = r"entry function '(\S+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers"
+    return {k: (int(used), int(spilt)) for k, spilt, used in re.findall(pattern, said, re.S)}
+
+
+def loops(cubin: Path) -> dict[str, list[str]]:
+    """The machine instructions of each kernel's longest loop."""
+    tool = cuobjdump()
+    assert tool is not None
+    done = subprocess.run([tool, "-sass", str(cubin)], capture_output=True, text=True, check=True)
+    found: dict[str, list[str]] = {}
+    for function in done.stdout.split("Function : ")[1:]:
+        lines = re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;", function, re.M)
+        code = {int(address, 16): text for address, text in lines}
+        bodies: list[list[str]] = [[]]
+        for end, text in code.items():
+            target = re.search(r"\bBRA\b.*?0x([0-9a-f]+)", text)
+            if target is not None and (begin := int(target[1], 16)) < end:
+                bodies.append([t for address, t in code.items() if begin <= address <= end])
+        found[function.split()[0]] = max(bodies, key=len)
+    return found

@@ -6,7 +6,7 @@ name, as PTX defines it (NVIDIA, "Parallel Thread Execution ISA"). Labels become
 and shuffles those of `include/cuda_runtime.h`. An instruction that is not known is an error, never
 a guess: `TranslationError` names it, and a line or two below teach it.
 
-What the processor's approximate instructions return is not specified bit by bit, only bounded. So
+What the GPU's approximate instructions return is not specified bit by bit, only bounded. So
 `ptx_error`, from -1 to 1, says where within its bound each result is to lie, in parts of it.
 """
 
@@ -128,7 +128,8 @@ class _Kernel:
             if label:
                 lines.append(f"{label}:;")
             elif not words[0].startswith("."):  # a directive
-                lines.append(f"  ++ptx_executed; {self._statement(' '.join(words))}")
+                count = "" if words[0].startswith("mov") else "++ptx_executed; "
+                lines.append(f"  {count}{self._statement(' '.join(words))}")
         return "\n".join([*lines, "  return;", "}"])
 
     @staticmethod

@@ -10,7 +10,7 @@
 #include "cuda_runtime.h"
 
 extern "C" {
-extern long ptx_executed;  // instructions, over all threads
+extern long ptx_executed;  // instructions over all threads, but for moves, which mostly vanish
 extern double ptx_error;   // of the approximate instructions, in parts of their bounds
 }
 
