@@ -19,7 +19,7 @@ install() {
   "$python" -c 'import torch' 2>/dev/null ||
     "$python" -m pip install --quiet --no-cache-dir torch==2.11.0
   "$python" -m pip install --quiet --no-cache-dir \
-    ninja pybind11 typer pluggy safetensors pillow numpy rich pytest setuptools
+    ninja pybind11 typer pluggy safetensors pillow numpy rich pytest hypothesis setuptools
 }
 
 build() {
@@ -33,5 +33,6 @@ build() {
 }
 
 install
-build 2>&1 | sed -u -e "s|$folder|ENV|g" -e "s|$PWD|.|g" -e "s|[^ ]*/cuda[-0-9.]*/|CUDA/|g" |
+build 2>&1 | sed -u -e "s|$folder|ENV|g" -e "s|$PWD|.|g" -e "s|[^ ]*/cuda[-0-9.]*/|CUDA/|g" \
+  -e "s|[^ ]*/include/python|PYTHON/include/python|g" |
   tee "$log"

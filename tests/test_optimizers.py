@@ -212,6 +212,8 @@ def test_what_torch_does_not_promise_has_a_way_that_it_does(
         results.append([t.detach().clone() for t in found])
     assert torch_internals.norms(tensors)[1] == pytest.approx(tensors[1].norm().item())
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
 @pytest.mark.parametrize("kind", ["Adam", "SGD", "RMSprop"])
 def test_an_optimizer_for_graphs_runs_its_first_steps_without_a_warning(
     kind: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
