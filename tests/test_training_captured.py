@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+import toy
 from test_graph import Recorder
 
 from gentool import ops
 from gentool.data import DataOptions, load
 from gentool.data.dataset import Dataset
+from gentool.runs import Run
 from gentool.train.graph import CapturedUpdate
+from gentool.train.settings import TrainSettings
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TINY = {
@@ -69,20 +71,18 @@ def test_training_is_captured_on_a_gpu(
 
 
 def test_what_is_not_captured_is_in_the_log_and_in_the_profile(
-    captured_training: ModuleType, glyphs: Dataset, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cpu = torch.device("cpu")
-    changes = {"hidden": [8], "batch_size": 64, "profile": True}
-    made = captured_training.trainer("gan", glyphs, cpu, **changes)
+    made = toy.trainer(tmp_path, TrainSettings(steps=35, batch_size=20, profile=True))
     for state in made.players:
         state.captured = CapturedUpdate(state.update_captured, Recorder(fails=True))
-    made.total = 35
     made.fit()
     err = " ".join(capsys.readouterr().err.split())
     why = "operation not permitted when stream is capturing"
-    rows = [json.loads(line) for line in made.run.metrics.read_text().splitlines()]
+    rows = Run(tmp_path / "run").read_metrics()
     warned = [row["warning"] for row in rows if row["split"] == "warning"]
-    for name in ("discriminator", "generator"):
-        told = f"{name} trains slower, without a CUDA graph: {why}"
+    assert len(made.players) == 2
+    for state in made.players:
+        told = f"{state.player.name} trains slower, without a CUDA graph: {why}"
         assert warned.count(told) == 1 and err.count(told) == 1
-        assert f"{name}: not captured: {why}" in err
+        assert f"{state.player.name}: not captured: {why}" in err
