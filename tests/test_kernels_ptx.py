@@ -143,7 +143,7 @@ def test_hot_loops_move_vectors_and_nothing_more(compiled: Compiled) -> None:
     found = {k: v for cubin in compiled[1] for k, v in loops(cubin).items()}
     seen = 0
     for pattern, elements, loads, stores, most in HOT_LOOPS:
-        (body,) = (v for k, v in found.items() if re.search(pattern, k))
+        ((_, body),) = (v for k, v in found.items() if re.search(pattern, k))
         memory = [x for x in body if re.search(r"\b(LDG|STG)\b", x)]
         vectors = [x for x in memory if "128" in x]
         assert len([x for x in vectors if "LDG" in x]) == loads, pattern
@@ -153,6 +153,17 @@ def test_hot_loops_move_vectors_and_nothing_more(compiled: Compiled) -> None:
         assert len(body) / elements <= most, pattern
         seen += 1
     assert seen == len(HOT_LOOPS)
+
+
+@pytest.mark.skipif(cuobjdump() is None, reason="needs cuobjdump")
+def test_reparam_in_fp32_takes_80_instructions_an_element_at_width_64(compiled: Compiled) -> None:
+    """Everything outside the loop counted once, whether a thread comes there or not.
+
+    A thread has four packs of four elements where there are rows for all threads.
+    """
+    found = {k: v for cubin in compiled[1] for k, v in loops(cubin).items()}
+    ((total, body),) = (v for k, v in found.items() if "14reparam_kernelIfLb1ELb1E" in k)
+    assert (total - len(body)) / 16 + len(body) / 4 <= 80
 
 
 HOT_LOOPS = (

@@ -92,12 +92,12 @@ def registers_and_spills(said: str) -> dict[str, tuple[int, int]]:
     return {k: (int(used), int(spilt)) for k, spilt, used in re.findall(pattern, said, re.S)}
 
 
-def loops(cubin: Path) -> dict[str, list[str]]:
-    """The machine instructions of each kernel's longest loop."""
+def loops(cubin: Path) -> dict[str, tuple[int, list[str]]]:
+    """How many machine instructions each kernel has, and those of its longest loop."""
     tool = cuobjdump()
     assert tool is not None
     done = subprocess.run([tool, "-sass", str(cubin)], capture_output=True, text=True, check=True)
-    found: dict[str, list[str]] = {}
+    found: dict[str, tuple[int, list[str]]] = {}
     for function in done.stdout.split("Function : ")[1:]:
         lines = re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;", function, re.M)
         code = {int(address, 16): text for address, text in lines}
@@ -106,5 +106,6 @@ def loops(cubin: Path) -> dict[str, list[str]]:
             target = re.search(r"\bBRA\b.*?0x([0-9a-f]+)", text)
             if target is not None and (begin := int(target[1], 16)) < end:
                 bodies.append([t for address, t in code.items() if begin <= address <= end])
-        found[function.split()[0]] = max(bodies, key=len)
+        instructions = sum(text != "NOP" for text in code.values())
+        found[function.split()[0]] = instructions, max(bodies, key=len)
     return found
