@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gentool.errors import printable
+from gentool.files import readable_json
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total) now and then, e.g. ("decoding images", 512, 50000)."""
@@ -31,9 +31,20 @@ def tell(message: str) -> None:
     print(printable(message, 5000))
 
 
+LARGEST = 1e100
+"""Beyond it, what is formatted or drawn overflows."""
+
+
+def is_showable(value: Any) -> bool:
+    """Whether a value, which may be of a file that somebody edited, is a number for people."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -LARGEST <= value <= LARGEST  # an int of any length compares, and NaN does not
+
+
 def print_json(value: Any) -> None:
     """A result for a program."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(readable_json(value))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

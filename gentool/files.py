@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -164,7 +165,17 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by readable JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, readable_json(value) + "\n")
+
+
+def readable_json(value: Any) -> str:
+    """Indented JSON whose strings can be written anywhere: what is no text is escaped."""
+    shown = json.dumps(value, indent=2, ensure_ascii=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)
+
+
+_UNSAFE = re.compile("[\x7f-\x9f\ud800-\udfff]")
+"""What JSON itself leaves as it is: terminal controls beyond ASCII, and halves of characters."""
 
 
 @contextlib.contextmanager

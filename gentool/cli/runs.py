@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gentool import runs as store
-from gentool.console import print_json, print_table, tell
+from gentool.console import is_showable, print_json, print_table, tell
 from gentool.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List runs and show one.")
@@ -50,7 +50,7 @@ def list_runs(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     table = []
     for row in rows:
         loss = row.get("last", {}).get("test", {}) or row.get("last", {}).get("train", {})
-        numbers = [(k, v) for k, v in loss.items() if isinstance(v, int | float)]
+        numbers = [(k, float(v)) for k, v in loss.items() if is_showable(v)]
         shown = ", ".join(f"{k} {v:.4g}" for k, v in numbers[:2])
         cells = (row["run"], row.get("model"), row.get("data"), row.get("epoch"), shown)
         table.append([str(c) for c in cells])

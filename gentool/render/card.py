@@ -4,41 +4,66 @@ from __future__ import annotations
 
 from typing import Any
 
+from gentool.errors import printable
 from gentool.files import write_text
 from gentool.model import Model, parameter_count
 from gentool.runs import Run
 
 
 def write_card(run: Run, rows: list[dict[str, Any]], model: Model) -> None:
-    """Write README.md into the run."""
+    """Write README.md into the run.
+
+    What the run's files do not say, since somebody edited them, is a question mark.
+    """
     config = run.read_config()
-    data = config["data"]
-    last = {str(r["split"]): r for r in rows}
+
+    def entry(*names: str) -> str:
+        value: Any = config
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return "?" if value is None else text(value)
+
+    shape = config.get("data", {}).get("shape") if isinstance(config.get("data"), dict) else None
+    sides = shape if isinstance(shape, list) else ["?"]
+    last = {text(row.get("split")): row for row in rows}
     pictures = run.pictures()
-    plugin, version = config["plugin"], config["environment"]["gentool"]
+    plugin = f"{entry('plugin', 'distribution')} {entry('plugin', 'version')}"
     lines = [
-        f"# {config['model']} on {config['data_options']['data']}",
+        f"# {entry('model')} on {entry('data_options', 'data')}",
         "",
-        f"From {plugin['distribution']} {plugin['version']}, trained with gentool {version}.",
+        f"From {plugin}, trained with gentool {entry('environment', 'gentool')}.",
         "",
-        f"- data: {data['kind']}, shape {' × '.join(map(str, data['shape']))}",
+        f"- data: {entry('data', 'kind')}, shape {' × '.join(map(text, sides))}",
         f"- parameters: {parameter_count(model):,}",
-        f"- seed: {config['settings']['seed']}",
+        f"- seed: {entry('settings', 'seed')}",
         "",
         "```",
-        f"gentool sample {run.path} --n 64",
+        f"gentool sample {printable(str(run.path))} --n 64",
         "```",
         "",
     ]
     if pictures:
-        lines += [f"![samples](samples/{pictures[-1].name})", ""]
+        lines += [f"![samples](samples/{text(pictures[-1].name)})", ""]
     lines += ["![curves](curves.png)", "", "## Last metrics", "", "| split | scalar | value |"]
     lines += ["| --- | --- | --- |"]
     for split, row in last.items():
         for name, value in row.items():
             if name not in ("split",) and value is not None:
-                shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-                lines.append(f"| {split} | {name} | {shown} |")
+                shown = f"{value:.6g}" if isinstance(value, float) else text(value)
+                lines.append(f"| {split} | {text(name)} | {shown} |")
     lines += ["", "## Options of the model", "", "| option | value |", "| --- | --- |"]
-    lines += [f"| {k} | {v} |" for k, v in config["config"].items()]
+    options = config.get("config")
+    if isinstance(options, dict):
+        lines += [f"| {text(k)} | {text(v)} |" for k, v in options.items()]
     write_text(run.card, "\n".join(lines) + "\n")
+
+
+def text(value: Any) -> str:
+    """A value in Markdown: no markup, no link, no line of its own."""
+    shown = printable(str(value))
+    for character in "\\|`<>[]":
+        shown = shown.replace(character, PLAIN.get(character, f"\\{character}"))
+    return shown
+
+
+PLAIN = {"<": "&lt;", ">": "&gt;"}

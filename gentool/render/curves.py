@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from gentool.console import is_showable
+from gentool.errors import printable
 from gentool.files import written_aside
+
+MOST_PANELS, MOST_SPLITS = 60, 8
 
 # Bookkeeping of a metrics row; everything else in it is a curve.
 NOT_CURVES = frozenset({"epoch", "step", "split", "examples_per_s", "warning"})
@@ -21,7 +26,7 @@ def collect(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for row in rows:
         for name, value in row.items():
-            if name in NOT_CURVES or not isinstance(value, int | float) or isinstance(value, bool):
+            if name in NOT_CURVES or not is_showable(value) or not is_showable(row.get("step")):
                 continue
             points = curves.setdefault(name, {}).setdefault(str(row.get("split", "")), [])
             points.append((int(row["step"]), float(value)))
@@ -30,7 +35,7 @@ def collect(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple
 
 def save_curves(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Draw every scalar of `metrics.jsonl` over the step, one panel each, train beside test."""
-    curves = collect(rows)
+    curves = dict(itertools.islice(collect(rows).items(), MOST_PANELS))
     if not curves:
         return
     columns = min(3, len(curves))
@@ -38,13 +43,16 @@ def save_curves(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4.2 * columns, 2.8 * lines), dpi=100, layout="constrained")
     for i, (name, splits) in enumerate(curves.items()):
         axes = figure.add_subplot(lines, columns, i + 1)
-        for split, points in splits.items():
+        for split, points in itertools.islice(splits.items(), MOST_SPLITS):
             marker = "o" if len(points) < 30 else ""
             axes.plot(*zip(*points, strict=True), marker=marker, markersize=3, label=split)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(printable(name, 40), fontsize=10, parse_math=False)
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        if axes.get_legend_handles_labels()[1]:
+            for text in axes.legend(fontsize=8).get_texts():
+                text.set_parse_math(False)  # names are shown as they are, with $ or without
+                text.set_text(printable(text.get_text(), 20))
     with written_aside(Path(path)) as aside:
         FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
