@@ -55,7 +55,7 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
-	$(PIP) -e ".[test,onnx,tensorboard]"
+	$(PIP) -e ".[test,onnx,tensorboard,crosscheck]"
 	touch $@
 
 $(VENV)/documented: $(VENV)/installed
