@@ -18,7 +18,11 @@ class DCGANConfig:
         Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
     ] = "gaussian"
     width: Annotated[
-        int, Option("channels at the image's end of both networks; the paper has 64", min=1)
+        int,
+        Option(
+            "channels at the image's end of both networks; PyTorch's example has 64, the paper 128",
+            min=1,
+        ),
     ] = 32
     spectral_norm: Annotated[
         bool, Option("divide the discriminator's weights by their spectral norm")
