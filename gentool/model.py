@@ -204,6 +204,27 @@ class HasLikelihood(Protocol):
 
 
 @runtime_checkable
+class Explains(Protocol):
+    """Has a p(x|z) that factorises: what some values of x say of z does not ask for the others."""
+
+    def explain(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(x_i|z) of each value, (N, *shape) in nats, of x as in `Batch.x`.
+
+        Differentiable in z. Not asked for where `support` is None.
+        """
+        ...
+
+
+@runtime_checkable
+class Infers(Protocol):
+    """Has an encoder that is a distribution, q(z|x) = N(μ, diag σ²)."""
+
+    def infer(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """μ and log σ², each (N, *latent_shape), of x as in `Batch.x`."""
+        ...
+
+
+@runtime_checkable
 class Presents(Protocol):
     """A model that changes an example at random before it looks, as dynamic binarisation does.
 
@@ -258,7 +279,9 @@ __all__ = [
     "Batch",
     "Encodes",
     "Evaluates",
+    "Explains",
     "HasLikelihood",
+    "Infers",
     "Model",
     "Noise",
     "Objective",

@@ -35,6 +35,11 @@ class Likelihood(nn.Module):
         """−log p(x|z) of `target` (float in [0, 1], or uint8 read as t/255): (N,), nats."""
         raise TypeError(f"{type(self).__name__} has no nll()")
 
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        """log p(x_i|z) of each value of `target` (float, of the shape of `params`), nats; their
+        sum is −`nll`."""
+        raise TypeError(f"{type(self).__name__} has no log_prob()")
+
     def mean(self, params: Tensor) -> Tensor:
         """E[x|z], of the shape of the examples."""
         raise TypeError(f"{type(self).__name__} has no mean()")
@@ -60,6 +65,9 @@ class Bernoulli(Likelihood):
 
     def nll(self, params: Tensor, target: Tensor) -> Tensor:
         return ops.bce_with_logits(params, target)
+
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        return params * target - F.softplus(params)
 
     def mean(self, params: Tensor) -> Tensor:
         return torch.sigmoid(params)
@@ -93,6 +101,9 @@ class ContinuousBernoulli(Bernoulli):
     def nll(self, params: Tensor, target: Tensor) -> Tensor:
         constant = self.log_constant(params).flatten(1).sum(1)
         return super().nll(params, target) - constant
+
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        return super().log_prob(params, target) + self.log_constant(params)
 
     def mean(self, params: Tensor) -> Tensor:
         small = params.abs() < self.near
@@ -151,6 +162,11 @@ class Gaussian(Likelihood):
             return 0.5 * squares + mean[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
         logs = log_sigma.expand_as(mean).flatten(1).sum(1)
         return 0.5 * squares + logs + mean[0].numel() * 0.5 * math.log(2 * math.pi)
+
+    def log_prob(self, params: Tensor, target: Tensor) -> Tensor:
+        mean, log_sigma = self.moments(params)
+        z = (target - mean) * torch.exp(-log_sigma)
+        return -0.5 * z.square() - log_sigma - 0.5 * math.log(2 * math.pi)
 
     def mean(self, params: Tensor) -> Tensor:
         return self.moments(params)[0]

@@ -159,6 +159,16 @@ class VAE(Model):
         """The most likely latent of x, μ(x): (N, latent_dim)."""
         return self.encode_moments(self.inward(x), labels)[0]
 
+    def infer(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """μ and log σ² of q(z|x) for x as in `Batch.x`, each (N, latent_dim)."""
+        return self.encode_moments(self.inward(x), labels)
+
+    def explain(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(x_i|z) of each value of x, (N, *shape), nats."""
+        params = at_least_fp32(self.decode(z, labels))
+        each = self.likelihood.log_prob(params, self.inward(x))
+        return each if self.range is None else each - self.range.scale.to(each.dtype).log()
+
     def decode(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """The parameters of p(x|z), as the likelihood reads them."""
         params: Tensor = self.decoder(z, one_hot(labels, self.classes, z))
