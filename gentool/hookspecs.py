@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from gentool.spec import ExporterInfo, MetricInfo, ModelSpec, SourceInfo
+from gentool.spec import ExporterInfo, MetricInfo, ModelSpec, OperatorInfo, SourceInfo
 
 if TYPE_CHECKING:
     from gentool.runs import Run
@@ -31,7 +31,7 @@ GROUP = "gentool"
 """The entry-point group of models; the entry point's name is the model's name."""
 
 HOOKS_GROUP = "gentool.hooks"
-"""The entry-point group of data sources, metrics, exporters and loggers."""
+"""The entry-point group of data sources, metrics, exporters, operators and loggers."""
 
 hookspec = pluggy.HookspecMarker("gentool")
 hookimpl = pluggy.HookimplMarker("gentool")
@@ -55,6 +55,11 @@ def gentool_metrics(register: Callable[[MetricInfo], None]) -> None:
 @hookspec
 def gentool_exporters(register: Callable[[ExporterInfo], None]) -> None:
     """Register formats for ``gentool export``."""
+
+
+@hookspec
+def gentool_operators(register: Callable[[OperatorInfo], None]) -> None:
+    """Register what ``gentool restore --operator`` can undo; see `gentool.restore.operators`."""
 
 
 @hookspec

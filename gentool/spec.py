@@ -268,3 +268,22 @@ class ExporterInfo:
     suffix: str
     help: str
     function: str
+
+
+@dataclass(frozen=True)
+class OperatorInfo:
+    """One way in which an image can be spoiled, for ``gentool restore --operator``.
+
+    Attributes:
+        name: what ``--operator`` takes.
+        help: one line.
+        function: ``"package.module:function"``, called as function(argument, shape, seed), with
+            the text after ``NAME:``, the shape of one x and the seed of what is random; returns a
+            `gentool.restore.operators.base.Operator`, and raises `UserError` for what is wrong.
+        argument: what ``NAME:…`` must hold, in a word such as ``RADIUS``; empty for nothing.
+    """
+
+    name: str
+    help: str
+    function: str
+    argument: str = ""

@@ -81,6 +81,7 @@ FLOORS = [
     {"train"},
     {"metrics", "testing", "checkup"},
     {"latent"},
+    {"restore"},
     {"verify"},
     {"api"},
     {"cli", "__main__"},
