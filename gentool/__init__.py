@@ -17,13 +17,15 @@ from gentool.version import __version__
 if TYPE_CHECKING:
     from gentool.api import TrainedRun, evaluate, resume, train
     from gentool.errors import UserError
-    from gentool.latent.playable import PlayableModel, load
+    from gentool.latent.playable import PlayableModel
     from gentool.loading import LoadedModel
+    from gentool.restore.restorable import RestorableModel, load
     from gentool.train.progress import TrainProgress
 
 __all__ = [
     "LoadedModel",
     "PlayableModel",
+    "RestorableModel",
     "TrainProgress",
     "TrainedRun",
     "UserError",
@@ -37,11 +39,12 @@ __all__ = [
 _HOMES = {
     "LoadedModel": "gentool.loading",
     "PlayableModel": "gentool.latent.playable",
+    "RestorableModel": "gentool.restore.restorable",
     "TrainProgress": "gentool.train.progress",
     "TrainedRun": "gentool.api",
     "UserError": "gentool.errors",
     "evaluate": "gentool.api",
-    "load": "gentool.latent.playable",
+    "load": "gentool.restore.restorable",
     "resume": "gentool.api",
 }
 

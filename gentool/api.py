@@ -26,7 +26,7 @@ from gentool.metrics.plan import Plan
 from gentool.runs import Run
 
 if TYPE_CHECKING:
-    from gentool.latent.playable import PlayableModel
+    from gentool.restore.restorable import RestorableModel
     from gentool.train.progress import Follower
 
 RunLike = str | os.PathLike[str]
@@ -59,9 +59,9 @@ class TrainedRun(os.PathLike[str]):
         """Everything that was asked for, and where it ran."""
         return Run(self.path).read_config()
 
-    def load(self, device: str = "cpu") -> PlayableModel:
+    def load(self, device: str = "cpu") -> RestorableModel:
         """The trained model, as `gentool.load` gives it."""
-        from gentool.latent.playable import load
+        from gentool.restore.restorable import load
 
         return load(self, device)
 

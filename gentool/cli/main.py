@@ -33,6 +33,9 @@ class Root(LazyGroup):
             "gentool.cli.directions:directions", "Find where 'smile' points, and keep it."
         ),
         "edit": Verb("gentool.cli.edit:edit", "Turn a smile up or down; mix faces."),
+        "restore": Verb(
+            "gentool.cli.restore:restore", "Fill holes, sharpen, colourise; say how sure it is."
+        ),
         "evaluate": Verb("gentool.cli.evaluate:evaluate", "Judge trained models."),
         "verify": Verb("gentool.cli.verify:verify", "Reproduce published numbers."),
         "export": Verb("gentool.cli.export:export", "Write a model in another format."),
