@@ -34,4 +34,7 @@ class Plan:
     k: Annotated[int, Option("latents an example for nll", min=1)] = 1000
     nll_n: Annotated[int, Option("test examples for nll", min=2)] = 1000
     neighbours: Annotated[int, Option("the k of the k-NN balls of prdc", min=1)] = 5
+    measurements: Annotated[
+        tuple[int, ...], Option("random measurements an image, for recovery", min=1)
+    ] = (25, 75, 100, 300, 500)
     draw: Annotated[bool, Option("draw x ~ p(x|z) instead of taking its mean")] = False

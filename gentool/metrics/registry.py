@@ -130,6 +130,16 @@ _METRICS: list[MetricInfo] = [
         values=(Value("closer", "near", 0.5), Value("distance_ratio", "near", 1.0)),
     ),
     MetricInfo(
+        "recovery",
+        "errors of 100 test images from --measurements random projections, beside Lasso's",
+        "gentool.restore.recovery:recovery",
+        "model",
+        frozenset({"images"}),
+        (Value("blank", "near"),),
+        arguments=("measurements",),
+        default=False,
+    ),
+    MetricInfo(
         "fid",
         "FID proper; needs weights that this release cannot check, and says so",
         f"{_HERE}.frechet:fid",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -82,13 +82,13 @@ def lasso(operator: Measure, y: Tensor, alpha: float = ALPHA) -> Tensor:
     """
     if importlib.util.find_spec("sklearn") is None:
         raise UserError("Lasso needs scikit-learn; install it with pip install 'gentool[lasso]'")
-    from sklearn.linear_model import Lasso
+    fit: Any = importlib.import_module("sklearn.linear_model").Lasso  # the package has no types
 
     channels, height, width = operator.shape
     basis = torch.kron(cosines(height), cosines(width))  # rows: images of one frequency
     basis = torch.block_diag(*[basis] * channels)
     design = (operator.a.double() @ basis.T).numpy()
-    solver = Lasso(alpha=alpha, fit_intercept=False, max_iter=2000)
+    solver = fit(alpha=alpha, fit_intercept=False, max_iter=2000)
     weights = [torch.from_numpy(solver.fit(design, one).coef_.copy()) for one in y.double().numpy()]
     images: Tensor = (torch.stack(weights) @ basis).view(-1, *operator.shape)
     return images.clamp(0, 1).float()
