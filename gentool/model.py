@@ -95,6 +95,8 @@ class Player:
         optimizer: how it follows its gradient.
         steps: consecutive updates a round: Goodfellow's k, WGAN's n_critic.
         after_step: called after each update under `torch.no_grad`, e.g. to clip weights.
+        steps_of_round: where rounds differ, how many updates the first player makes in the round
+            of that number, counted from 0, at least 1; it stands instead of `steps`.
 
     The first player's updates draw fresh batches, and an epoch is one pass over the data by
     those; the players after it see the last batch that was drawn.
@@ -106,6 +108,7 @@ class Player:
     optimizer: OptimizerSpec
     steps: int = 1
     after_step: Callable[[], None] | None = None
+    steps_of_round: Callable[[int], int] | None = None
 
 
 class Model(nn.Module):

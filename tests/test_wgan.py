@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import Result
 from games import POINTS, batch, check_conditional, check_moves, check_sampling, step, trainer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gentool.noise import sampling_noise
 from gentool.spec import DataSpec
+from gentool.train.game import Rounds
 from gentool_wgan import WGANConfig, gentool_model
 from gentool_wgan.model import WGAN
 from gentool_wgan.objectives import generator_loss, gradient_penalty, wasserstein
@@ -227,3 +231,32 @@ def test_bf16_keeps_the_penalty_close() -> None:
     objective.loss.backward()
     assert objective.scalars["gradient_penalty"].item() == pytest.approx(exact.item(), rel=0.02)
     assert all(torch.isfinite(p.grad).all() for p in model.critic.parameters())
+
+
+def test_long_rounds_are_those_of_the_published_code(tmp_path: Path) -> None:
+    """Counted beside its loop: 100 if gen_iterations < 25 or gen_iterations % 500 == 0 else 5."""
+    critic = small(lipschitz="clip", long_rounds=True).players()[0]
+    ends, step = [], 0
+    for gen_iterations in range(1100):
+        step += 100 if gen_iterations < 25 or gen_iterations % 500 == 0 else 5
+        ends.append(step)
+    rounds = Rounds(critic)
+    assert [s for s in range(1, step + 1) if rounds.end_at(s)] == ends
+    assert rounds.end_at(ends[3]) and not rounds.end_at(ends[3] + 1)  # as after a resume
+    assert Rounds(critic).within(2510) == 27
+    plain = Rounds(small(lipschitz="clip").players()[0])
+    assert [s for s in range(1, 16) if plain.end_at(s)] == [5, 10, 15]
+
+
+def test_a_run_of_long_rounds_moves_the_generator_when_the_round_is_over(
+    cli: Callable[..., Result],
+) -> None:
+    small_run = ("--data", "ring:400", "--hidden", "8", "--sample-every", 0, "--batch-size", 16)
+    train = ("train", "wgan", *small_run, "--lipschitz", "clip", "--long-rounds")
+    assert cli(*train, "--steps", 250, "--out", "whole").code == 0
+    assert cli(*train, "--steps", 130, "--out", "run").code == 0
+    newest = max(Path("run/state").glob("step-*"))
+    assert load_file(newest / "optim.safetensors")["player1/optimizer/0/step"].item() == 1
+    assert cli("resume", "run", "--steps", 250).code == 0
+    whole, resumed = (Path(f, "model.safetensors").read_bytes() for f in ("whole", "run"))
+    assert whole == resumed

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gentool.devices import copied
-from gentool.model import Model
+from gentool.model import Model, Player
 from gentool.torch_internals import norms
 from gentool.train.batches import Draw
 from gentool.train.distributed import World
@@ -19,10 +19,35 @@ from gentool.train.settings import TrainSettings
 from gentool.train.state import Checkpoint
 
 
+class Rounds:
+    """When the rounds of a first player end: a function of the step alone."""
+
+    def __init__(self, player: Player) -> None:
+        self.player, self._number, self._end = player, -1, 0
+
+    def end_at(self, step: int) -> bool:
+        """Whether a round is over after so many steps of the first player."""
+        steps, of_round = self.player.steps, self.player.steps_of_round
+        if of_round is None:
+            return step % steps == 0
+        if step < self._end:  # asked for an earlier step than before
+            self._number, self._end = -1, 0
+        while self._end < step:
+            self._number += 1
+            self._end += max(1, of_round(self._number))
+        return self._end == step
+
+    def within(self, total: int) -> int:
+        """How many rounds end within so many steps."""
+        if self.player.steps_of_round is None:
+            return total // self.player.steps
+        return sum(self.end_at(step) for step in range(1, total + 1))
+
+
 class Game:
     """A model, its players and their moving average.
 
-    A step is one update of the first player, with one fresh batch; after every `steps` of its
+    A step is one update of the first player, with one fresh batch; after every round of its
     updates the other players take theirs. The round and its position follow from the step alone.
 
     Attributes:
@@ -42,6 +67,7 @@ class Game:
         self.step = 0
         self.best: float | None = None
         self.players = _players(model, settings, world, total, per_epoch)
+        self.rounds = Rounds(self.players[0].player)
         self.average = EMA(model, settings.ema) if settings.ema is not None else None
 
     def take_step(self, draw: Draw) -> None:
@@ -49,7 +75,7 @@ class Game:
         first, *others = self.players
         self._move(first, draw)
         self.step += 1
-        if self.step % first.player.steps == 0:
+        if self.rounds.end_at(self.step):
             for other in others:
                 for _ in range(other.player.steps):
                     self._move(other, draw)
@@ -155,7 +181,7 @@ def _players(
     """Each player, with how many updates it makes in all and an epoch."""
     players = list(model.players())
     first = players[0].steps
-    rounds = max(1, total // first)
+    rounds = max(1, Rounds(players[0]).within(total))
     totals = [total, *(rounds * p.steps for p in players[1:])]
     an_epoch = per_epoch / first  # rounds
     rates = [per_epoch, *(an_epoch * p.steps for p in players[1:])]

@@ -23,6 +23,13 @@ class WGANConfig:
     ] = None
     clip: Annotated[float, Option("c: weights are clipped to [−c, c]", above=0)] = 0.01
     critic_steps: Annotated[int, Option("critic updates per generator update", min=1)] = 5
+    long_rounds: Annotated[
+        bool,
+        Option(
+            "100 critic updates before each of the first 25 generator updates and before every "
+            "500th, as in the code of the clipping paper"
+        ),
+    ] = False
     net: Annotated[
         Literal["auto", "mlp", "conv"], Option("networks; auto: conv for images, mlp for points")
     ] = "auto"

@@ -29,6 +29,9 @@ from gentool_wgan import WGANConfig
 from gentool_wgan.networks import MLPCritic, MLPGenerator
 from gentool_wgan.objectives import generator_loss, gradient_penalty, wasserstein
 
+LONG = 100
+"""Critic updates in a long round."""
+
 
 class WGAN(Model):
     """A critic who measures a distance, and a generator who shortens it."""
@@ -78,9 +81,14 @@ class WGAN(Model):
                 self.optimizer(),
                 steps=self.config.critic_steps,
                 after_step=self.clip_weights if clipped else None,
+                steps_of_round=self.steps_of_round if self.config.long_rounds else None,
             ),
             Player("generator", self.generator, self.generator_objective, self.optimizer()),
         ]
+
+    def steps_of_round(self, number: int) -> int:
+        """100 where the critic has to catch up, as in the published code of the clipping paper."""
+        return LONG if number < 25 or number % 500 == 0 else self.config.critic_steps
 
     def optimizer(self) -> OptimizerSpec:
         """RMSprop for clipping, Adam for the rest, with the papers' learning rates."""
