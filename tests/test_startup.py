@@ -51,3 +51,24 @@ def test_waiting_threads_soon_sleep_unless_told_otherwise(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "active"})
     share_cores()
     assert "GOMP_SPINCOUNT" not in os.environ
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("verb", ["", "train vae", "export", "sample"])
+def test_help_fits_the_terminal(columns: int, verb: str) -> None:
+    """No line is longer, and an argument is written as it is typed."""
+    command = [sys.executable, "-m", "gentool", *verb.split(), "--help"]
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    page = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    lines = page.stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    if verb == "export":
+        assert lines[0].endswith("gentool export [OPTIONS] [RUN|FILE] OUT")
+    if not verb:
+        assert [line for line in lines if line.endswith(":") and line[0] != " "] == [
+            "Options:",
+            "Make:",
+            "Use:",
+            "Judge:",
+            "Extend:",
+        ]

@@ -15,11 +15,12 @@ from gentool.files import check_out
 def export(
     source: Annotated[
         str,
-        typer.Argument(metavar="[RUN|FILE] OUT", help="A run or model.safetensors (the latest)."),
+        typer.Argument(
+            metavar="[RUN|FILE] OUT",
+            help="A run or model.safetensors (default: the latest run); model.onnx or a folder.",
+        ),
     ],
-    out: Annotated[
-        str | None, typer.Argument(metavar="", help="model.onnx, or a folder.", show_default=False)
-    ] = None,
+    out: Annotated[str | None, typer.Argument(metavar="", show_default=False)] = None,
     format: Annotated[
         str | None, typer.Option("--format", help="The format, where OUT's ending does not say.")
     ] = None,

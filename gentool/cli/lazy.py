@@ -7,15 +7,22 @@ from pkgutil import resolve_name
 from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 
 @dataclass(frozen=True)
 class Verb:
-    """Where a verb's code is: ``module:function`` or ``module:app``, and its line of help."""
+    """One verb of a `LazyGroup`.
+
+    Attributes:
+        target: where its code is: ``module:function`` or ``module:app``.
+        help: its line in the list.
+        group: the heading that it is listed under.
+    """
 
     target: str
     help: str
+    group: str = "Use"
 
     def load(self, name: str) -> Any:
         """Import the verb and make its command."""
@@ -24,6 +31,8 @@ class Verb:
             single = typer.Typer(add_completion=False)
             single.command(name=name)(found)
             found = single
+        for info in found.registered_commands:
+            info.cls = PlainCommand
         command = typer.main.get_command(found)
         command.name = name
         return command
@@ -36,6 +45,14 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.verbs)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The verbs under the headings of their groups."""
+        width = max(map(len, self.verbs))  # one column for all groups
+        for group in dict.fromkeys(verb.group for verb in self.verbs.values()):
+            with formatter.section(group):
+                rows = [(n.ljust(width), v.help) for n, v in self.verbs.items() if v.group == group]
+                formatter.write_dl(rows)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The verb's line in the list; `resolve_command` makes what runs."""
@@ -50,16 +67,43 @@ class LazyGroup(TyperGroup):
         return args[0], verb.load(args[0]), args[1:]
 
 
-class SectionedCommand(TyperCommand):
-    """Shows its options by the panel they were given, in plain text."""
+class PlainCommand(TyperCommand):
+    """Help in plain text: arguments as they are typed, options by the panel they were given."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [p for p in self.get_params(ctx) if isinstance(p, TyperArgument)]
+        return ["[OPTIONS]", *filter(None, map(_argument_name, arguments))]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[Any]] = {}
+        sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
-                panel = getattr(parameter, "rich_help_panel", None) or "Options"
-                sections.setdefault(panel, []).append(record)
+            if record is None:
+                continue
+            name, text = record
+            panel = getattr(parameter, "rich_help_panel", None) or "Options"
+            if isinstance(parameter, TyperArgument):
+                name, panel = _argument_name(parameter), "Arguments"
+            if name:
+                sections.setdefault(panel, []).append(_fitted(name, text, formatter.width))
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _argument_name(argument: TyperArgument) -> str:
+    """As it is typed; empty for one that another argument's name tells of."""
+    return str(argument.metavar if argument.metavar is not None else (argument.name or "").upper())
+
+
+TYPES = {"<str>": "TEXT", "<int>": "INT", "<float>": "FLOAT", "<path>": "PATH"}
+
+
+def _fitted(name: str, text: str, width: int) -> tuple[str, str]:
+    """An option's line: a type in one word, and choices too long for half a line in the text."""
+    for word, plain in TYPES.items():
+        name = name.replace(word, plain)
+    flag, _, choices = name.partition(" ")
+    if "|" in choices and len(name) > width // 2:
+        return f"{flag} CHOICE", f"{choices.replace('|', ', ')}: {text}"
+    return name, text

@@ -22,8 +22,8 @@ class Root(LazyGroup):
     """The verbs, in the order in which people need them."""
 
     verbs: ClassVar[dict[str, Verb]] = {
-        "train": Verb("gentool.cli.train:app", "Train a model."),
-        "resume": Verb("gentool.cli.resume:resume", "Go on where a run stopped."),
+        "train": Verb("gentool.cli.train:app", "Train a model.", "Make"),
+        "resume": Verb("gentool.cli.resume:resume", "Go on where a run stopped.", "Make"),
         "sample": Verb("gentool.cli.sample:sample", "Draw samples from a trained model."),
         "reconstruct": Verb(
             "gentool.cli.reconstruct:reconstruct", "Show images beside their reconstructions."
@@ -36,14 +36,16 @@ class Root(LazyGroup):
         "restore": Verb(
             "gentool.cli.restore:restore", "Fill holes, sharpen, colourise; say how sure it is."
         ),
-        "evaluate": Verb("gentool.cli.evaluate:evaluate", "Judge trained models."),
-        "verify": Verb("gentool.cli.verify:verify", "Reproduce published numbers."),
+        "evaluate": Verb("gentool.cli.evaluate:evaluate", "Judge trained models.", "Judge"),
+        "verify": Verb("gentool.cli.verify:verify", "Reproduce published numbers.", "Judge"),
         "export": Verb("gentool.cli.export:export", "Write a model in another format."),
-        "models": Verb("gentool.cli.models:models", "List the installed models."),
-        "data": Verb("gentool.cli.data:app", "List data sources, and look at one."),
-        "runs": Verb("gentool.cli.runs:app", "List runs, and show one."),
-        "plugins": Verb("gentool.cli.plugins:app", "List, examine and start plugins."),
-        "kernels": Verb("gentool.cli.kernels:app", "Compiled kernels: status, build, bench."),
+        "models": Verb("gentool.cli.models:models", "List the installed models.", "Extend"),
+        "data": Verb("gentool.cli.data:app", "List data sources, and look at one.", "Extend"),
+        "runs": Verb("gentool.cli.runs:app", "List runs, and show one.", "Judge"),
+        "plugins": Verb("gentool.cli.plugins:app", "List, examine and start plugins.", "Extend"),
+        "kernels": Verb(
+            "gentool.cli.kernels:app", "Compiled kernels: status, build, bench.", "Extend"
+        ),
     }
 
 

@@ -88,7 +88,9 @@ def doctor(
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="The model's name, e.g. flow.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The model's name, e.g. flow.", show_default=False)
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The folder (default ./NAME).")] = None,
 ) -> None:
     """Write a small, complete package with a model that trains, to make your own of."""

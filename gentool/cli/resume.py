@@ -8,7 +8,9 @@ import typer
 
 
 def resume(
-    run: Annotated[str | None, typer.Argument(help="A run; default: the latest.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run; default: the latest.")
+    ] = None,
     epochs: Annotated[
         str | None, typer.Option("--epochs", help="Train to this many epochs in all.")
     ] = None,

@@ -59,7 +59,9 @@ def list_runs(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 @app.command("show")
 def show(
-    run: Annotated[str | None, typer.Argument(help="A run; default: the latest.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run; default: the latest.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show one run: what was asked for, and how it stands."""

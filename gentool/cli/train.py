@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from gentool import api, options, plugins
 from gentool.cli.done import say_done
-from gentool.cli.lazy import SectionedCommand
+from gentool.cli.lazy import PlainCommand
 from gentool.cli.options import given, parameters, with_signature
 from gentool.data.options import DataOptions
 from gentool.train.settings import TrainSettings, trainable
@@ -93,7 +93,7 @@ def model_command(plugin: plugins.Plugin) -> Any:
     ]
     single = typer.Typer(add_completion=False)
     command = with_signature(run, signature)
-    single.command(name=plugin.name, cls=SectionedCommand, help=_help(spec))(command)
+    single.command(name=plugin.name, cls=PlainCommand, help=_help(spec))(command)
     return typer.main.get_command(single)
 
 
