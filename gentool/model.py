@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
+from gentool.errors import nearest, printable
 from gentool.noise import Noise
-from gentool.spec import DataSpec
+from gentool.spec import Attribute, DataSpec
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,9 @@ class Model(nn.Module):
             be told in bits per dimension; "grey" pixels under a Bernoulli, which is no density;
             None where there is none.
         classes: how many labels a class-conditional model takes; 0 for any other.
+        condition: the attributes that the model is told instead of a class; see `conditioned`.
+            Wherever a class-conditional model takes `labels`, int64 (N,), this one takes their
+            values, float32 (N, K), as in `Batch.attributes`.
     """
 
     data: DataSpec
@@ -129,6 +134,32 @@ class Model(nn.Module):
     latent_prior: Literal["gaussian", "uniform"] = "gaussian"
     support: Literal["", "binary", "grey", "continuous"] | None = ""
     classes: int = 0
+    condition: tuple[Attribute, ...] = ()
+
+    @property
+    def told(self) -> int:
+        """How many numbers a conditional model is told of an example: K classes or attributes."""
+        return self.classes + len(self.condition)
+
+    def given(self, batch: Batch) -> Tensor | None:
+        """What the model is told of a batch: its labels, its attributes, or None.
+
+        The batch's attributes are those of `data`, in its order.
+        """
+        if not self.condition:
+            return batch.labels if self.classes else None
+        if batch.attributes is None:
+            raise ValueError("this model is told attributes, and the data has none")
+        names = [one.name for one in self.data.attributes]
+        columns = [names.index(one.name) for one in self.condition]
+        return torch.stack([batch.attributes[:, k] for k in columns], dim=1)
+
+    def in_turn(self, n: int) -> Tensor | None:
+        """What to be told where nobody says, on the CPU: the classes in turn, or attributes as
+        `in_turn` has them."""
+        if self.classes:
+            return torch.arange(n) % self.classes
+        return in_turn(self.condition, n) if self.condition else None
 
     def players(self) -> Sequence[Player]:
         """The sides of the game, in the order they move."""
@@ -150,7 +181,8 @@ class Model(nn.Module):
 
         Args:
             z: (N, *latent_shape).
-            labels: int64 (N,) for a class-conditional model.
+            labels: int64 (N,) for a class-conditional model; float32 (N, K) for one that is told
+                attributes.
             noise: where x ~ p(x|z) is to be drawn rather than its mean; models whose output is
                 a function of z ignore it.
 
@@ -158,6 +190,47 @@ class Model(nn.Module):
             images (N, C, H, W) in [0, 1], or points (N, D).
         """
         raise TypeError(f"{type(self).__name__} has no sample()")
+
+
+def conditioned(
+    conditional: bool, condition: Sequence[str] | None, data: DataSpec
+) -> tuple[int, tuple[Attribute, ...]]:
+    """What a model is to be told, for `Model.classes` and `Model.condition`.
+
+    Args:
+        conditional: told the label, as by ``--conditional``.
+        condition: names of attributes, as by ``--condition smile,male``.
+
+    Raises:
+        ValueError: where the data has no labels, or no such attribute; or for both at once.
+    """
+    if conditional and condition:
+        raise ValueError("--conditional and --condition exclude each other: choose one of them")
+    if conditional and not data.classes:
+        beside = ", ".join(one.name for one in data.attributes[:10])
+        instead = f"; it has attributes, for --condition: {beside}" if beside else ""
+        raise ValueError(f"--conditional needs data with labels, and this data has none{instead}")
+    known = {one.name: one for one in data.attributes}
+    for name in condition or ():
+        if name not in known:
+            here = f"this data has {', '.join([*known][:20])}" if known else "this data has none"
+            raise ValueError(
+                f"--condition needs attributes of the data, and {printable(name)!r} is none of "
+                f"them; {here}{nearest(name, known)}"
+            )
+    chosen = tuple(known[name] for name in dict.fromkeys(condition or ()))
+    return len(data.classes) if conditional else 0, chosen
+
+
+def in_turn(attributes: Sequence[Attribute], n: int) -> Tensor:
+    """Values (n, K) of n examples: the binary attributes as digits of a number that counts up, the
+    first changing quickest, and continuous ones at their mean."""
+    rows, values, place = torch.arange(n), torch.zeros(n, len(attributes)), 0
+    for k, one in enumerate(attributes):
+        if one.kind == "binary" and place < 62:
+            values[:, k] = (rows >> place) & 1
+            place += 1
+    return values
 
 
 @runtime_checkable
@@ -296,4 +369,5 @@ __all__ = [
     "Scores",
     "Step",
     "Warns",
+    "conditioned",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,10 @@ def sample(
         str | None,
         typer.Option("--class", help="A label's number or name, or 'all': one row a class."),
     ] = None,
+    set_: Annotated[
+        str | None,
+        typer.Option("--set", help="Attributes of a model that is told some: smile=1,age=40."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace what --out names.")] = False,
 ) -> None:
@@ -64,18 +69,20 @@ def sample(
     found = runs.locate(source)
     loaded = load(found.file, pick_device(device))
     latents, labels = (None, None) if z is None else _read_latents(z, loaded, n)
-    layout = _layout(loaded, class_, (n or 0) if latents is None else len(latents), labels)
-    path = Path(out or _default_out(found, layout.n, seed, class_, draw, z))
+    count = (n or 0) if latents is None else len(latents)
+    layout = _layout(loaded, class_, set_, count, labels)
+    path = Path(out or _default_out(found, layout.n, seed, class_ or set_, draw, z))
     _write(loaded, layout, out or str(path), path, latents, {"seed": seed, "draw": draw})
     tell(str(path))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How many samples, of which classes, and their places in a grid.
+    """How many samples, of which classes or attributes, and their places in a grid.
 
     Attributes:
-        labels: int64 (n,) of a class-conditional model, else None.
+        labels: int64 (n,) of a class-conditional model, float32 (n, K) of one that is told
+            attributes, else None.
         columns: of the grid, with one row a class.
         cells: the place of each sample in that grid.
     """
@@ -117,10 +124,19 @@ def _read_latents(path: Path, loaded: LoadedModel, n: int | None) -> tuple[Tenso
     return latents, labels
 
 
-def _layout(loaded: LoadedModel, wanted: str | None, n: int, given: Tensor | None) -> Layout:
+def _layout(
+    loaded: LoadedModel, wanted: str | None, asked: str | None, n: int, given: Tensor | None
+) -> Layout:
     """Which classes are drawn. `given` are the labels that came with the latents."""
     import torch
 
+    if asked is not None or loaded.model.condition:
+        from gentool.sampling import attribute_values
+
+        if wanted is not None:
+            raise UserError("--class is for models that are told a class; this one takes --set")
+        n = n or SAMPLES
+        return Layout(n, attribute_values(loaded.model, _values(asked or ""), n))
     names, count = loaded.header.data.classes, loaded.model.classes
     if not count:
         if wanted is not None:
@@ -149,6 +165,36 @@ def _layout(loaded: LoadedModel, wanted: str | None, n: int, given: Tensor | Non
     )
 
 
+def _beside(loaded: LoadedModel, labels: np.ndarray | None) -> dict[str, Any]:
+    """What the model was told, as arrays that `--data` reads again: attributes in their units."""
+    import numpy as np
+
+    from gentool.data.attributes import in_units
+
+    condition = loaded.model.condition
+    if labels is None or not condition:
+        return {"labels": labels}
+    names = np.array([one.name for one in condition])
+    return {"attributes": in_units(labels, condition), "attribute_names": names}
+
+
+def _values(text: str) -> dict[str, float]:
+    """What ``smile=1,age=40`` says."""
+    found = {}
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        name, equals, value = part.rpartition("=")
+        try:
+            number = float(value)
+            if not equals or not math.isfinite(number):
+                raise ValueError
+        except ValueError:
+            raise UserError(
+                f"--set {printable(part, 60)!r} is no name=number, such as smile=1"
+            ) from None
+        found[name.strip()] = number
+    return found
+
+
 def _write(
     loaded: LoadedModel,
     layout: Layout,
@@ -173,12 +219,11 @@ def _write(
                 progress("drawing samples", done, n)
 
         if form == "arrays":
-            beside = {"z": None if z is None else z.numpy(), "labels": labels}
+            beside = {"z": None if z is None else z.numpy(), **_beside(loaded, labels)}
             kept = {name: array for name, array in beside.items() if array is not None}
             files.write_arrays(path, chunks(), n, data.shape, kept)
         elif form == "folder":
-            numbers = None if labels is None else labels.tolist()
-            files.write_folder(path, chunks(), numbers, data.classes)
+            files.write_folder(path, chunks(), labels, data.classes, loaded.model.condition)
         elif form == "grid":
             files.write_grid(path, chunks(), n, data.shape, layout.columns, layout.cells)
         else:

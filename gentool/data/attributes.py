@@ -56,6 +56,13 @@ def _describe(name: str, found: Mapping[str, np.ndarray]) -> tuple[Attribute, bo
     return Attribute(name, "continuous", float(train.mean()), spread if spread > 0 else 1.0), False
 
 
+def in_units(values: np.ndarray, known: Sequence[Attribute]) -> np.ndarray:
+    """Values (N, K) as models get them, in the attributes' own units: float32 (N, K)."""
+    mean, scale = (np.array([getattr(one, name) for one in known]) for name in ("mean", "scale"))
+    found: np.ndarray = (values * scale + mean).astype(np.float32)
+    return found
+
+
 def converted(
     values: np.ndarray, theirs: Sequence[Attribute], ours: Sequence[Attribute]
 ) -> np.ndarray | None:

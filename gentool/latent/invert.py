@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gentool.console import Progress
-from gentool.latent.prior import Prior, device_of, draw, measure
+from gentool.latent.prior import Prior, check_told, device_of, draw, measure
 from gentool.model import Model
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -112,6 +112,7 @@ def invert(
         labels: int64 (n,) for a class-conditional model; None searches them too: the classes
             take turns in the pool, and with few draws there are as many restarts as classes.
     """
+    check_told(model, labels)
     descent = descent or Descent()
     search = bool(model.classes) and labels is None
     restarts = max(descent.restarts, model.classes if search else 1, 1)

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gentool.errors import UserError
 from gentool.model import Model
 from gentool.noise import sampling_noise
 
@@ -62,3 +63,16 @@ def device_of(model: Model) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def check_told(model: Model, labels: Tensor | None) -> None:
+    """Refuse a search for the attributes that a model was told; classes can be tried, they cannot.
+
+    Raises UserError.
+    """
+    if model.condition and labels is None:
+        names = ", ".join(one.name for one in model.condition)
+        raise UserError(
+            f"this model is told {names} of every example, which are not known here; latents of "
+            "examples can be found for models that are told classes, or nothing"
+        )

@@ -13,7 +13,7 @@ from torch import Tensor
 from gentool.console import Progress
 from gentool.errors import UserError
 from gentool.latent.invert import Descent, invert, squared_error
-from gentool.latent.prior import device_of
+from gentool.latent.prior import check_told, device_of
 from gentool.metrics.likelihood import importance_weighted
 from gentool.model import Batch, Encodes, HasLikelihood, Model
 from gentool.sampling import draw_samples
@@ -123,6 +123,7 @@ def encode(model: Model, x: Tensor, labels: Tensor | None = None) -> tuple[Tenso
     reconstructs best is taken.
     """
     assert isinstance(model, Encodes)
+    check_told(model, labels)
     if not model.classes or labels is not None:
         return _encode(model.encode, model, x, labels), labels if model.classes else None
     best = torch.full((len(x),), torch.inf)

@@ -107,12 +107,15 @@ def examples(
         rows = slice(start, min(n, start + size))
         x = as_tensor(split.x[rows]).to(device)
         labels = None if split.labels is None else as_tensor(split.labels[rows]).to(device)
+        values = split.attributes
+        attributes = None if values is None else as_tensor(values[rows]).to(device)
         if x.dtype != torch.uint8:
-            return Batch(x, labels)
+            return Batch(x, labels, attributes=attributes)
         if dequantised is None:
-            return Batch(torch.true_divide(x, 255), labels, x)
+            return Batch(torch.true_divide(x, 255), labels, x, attributes)
         noise = Noise(dequantised, "dequantise", torch.tensor(start, device=device), device)
-        return Batch((x + noise.uniform("u", tuple(x.shape))) / 256, labels)
+        x = (x + noise.uniform("u", tuple(x.shape))) / 256
+        return Batch(x, labels, attributes=attributes)
 
     return [partial(batch, start) for start in range(0, min(n, len(split)), size)]
 
@@ -192,7 +195,7 @@ def active_units(model: Model, split: Split, *, n: int, device: torch.device) ->
     """Latent dimensions that say something of x: Cov_x(E[z|x]) > 0.01 (Burda et al. 2016, 5.2)."""
     assert isinstance(model, Encodes)
     means = [
-        model.encode(batch.x, batch.labels).flatten(1).cpu().double()
+        model.encode(batch.x, model.given(batch)).flatten(1).cpu().double()
         for batch in (make() for make in examples(split, n, device, size=500))
     ]
     variance = torch.cat(means).var(0)

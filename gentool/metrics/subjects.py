@@ -12,7 +12,8 @@ import torch
 
 from gentool import data, runs
 from gentool.console import Progress
-from gentool.data.dataset import Dataset
+from gentool.data.attributes import converted
+from gentool.data.dataset import Dataset, Split
 from gentool.data.options import DataOptions
 from gentool.data.sources import points
 from gentool.devices import pick_device
@@ -92,12 +93,31 @@ def find_data(
             f"{printable(subject.name)} was trained on {spec.kind} of shape {spec.shape}; "
             "name fitting data with --data"
         )
+    if subject.loaded.model.condition:
+        dataset = _in_the_models_terms(dataset, spec)
     if not len(dataset.test):
         raise UserError(
             f"{printable(asked.data)} has no test split, and every number here needs one; "
             "name data that has one with --data"
         )
     return asked, dataset, notes
+
+
+def _in_the_models_terms(dataset: Dataset, spec: DataSpec) -> Dataset:
+    """The data with the attributes in the order and the scale that the model was trained with.
+
+    As it is where one of them lacks.
+    """
+    found: dict[str, Split] = {}
+    for name, split in (("train", dataset.train), ("test", dataset.test)):
+        if split.attributes is None:
+            return dataset
+        values = converted(split.attributes, dataset.spec.attributes, spec.attributes)
+        if values is None:
+            return dataset
+        found[name] = dataclasses.replace(split, attributes=values)
+    known = dataclasses.replace(dataset.spec, attributes=spec.attributes)
+    return dataclasses.replace(dataset, spec=known, train=found["train"], test=found["test"])
 
 
 def _as_the_model_saw(asked: DataOptions, spec: DataSpec) -> DataOptions:
@@ -115,6 +135,8 @@ def facts_of(subject: Subject, dataset: Dataset, source: str) -> frozenset[str]:
     model, can = subject.loaded.model, subject.loaded.spec.capabilities
     classes = getattr(model, "classes", 0)
     fits = not classes or len(dataset.spec.classes) == classes
+    condition = set(getattr(model, "condition", ()))
+    fits = fits and condition <= set(dataset.spec.attributes)
     images = dataset.spec.kind == "image"
     labelled = dataset.train.labels is not None and len(dataset.spec.classes) > 1
     has_density = getattr(model, "support", "") is not None

@@ -20,6 +20,7 @@ from gentool.metrics.features import Classifier, Features
 from gentool.metrics.memorisation import to_nearest
 from gentool.metrics.plan import Plan
 from gentool.metrics.registry import function_of
+from gentool.model import Batch, Model
 from gentool.noise import Noise
 from gentool.render.grid import to_pixels
 from gentool.spec import MetricInfo
@@ -129,20 +130,22 @@ class Bench:
             self._distances[seed] = to_nearest(test, self.train_features)
         return self._distances[seed]
 
-    def labels(self, classes: int, seed: int) -> Tensor | None:
-        """n labels for a class-conditional model: in the data's proportions, else all alike.
+    def told(self, model: Model, seed: int) -> Tensor | None:
+        """What a conditional model is told: labels or attributes of n training examples.
 
-        They are drawn anew. With the labels of the very reals that samples are compared with, a
-        perfect model would be nearer to them than other reals are: its classes would agree.
+        In the data's proportions; where the data has no such labels, all alike. They are drawn
+        anew. With the labels of the very reals that samples are compared with, a perfect model
+        would be nearer to them than other reals are: its classes would agree.
         """
-        labels = self.dataset.train.labels
-        if not classes:
-            return None
-        if labels is None or len(self.dataset.spec.classes) != classes:
-            return torch.arange(self.n) % classes
+        train, spec = self.dataset.train, self.dataset.spec
+        labelled = train.labels is not None and len(spec.classes) == model.classes
+        if (model.classes and not labelled) or not set(model.condition) <= set(spec.attributes):
+            return model.in_turn(self.n)
         noise = Noise(seed, "labels", torch.zeros((), dtype=torch.int64), exact=True)
-        rows = (noise.uniform("rows", (self.n,)).double() * len(labels)).long()
-        return as_tensor(labels[rows.numpy()])
+        rows = (noise.uniform("rows", (self.n,)).double() * len(train)).long().numpy()
+        labels = None if train.labels is None else as_tensor(train.labels[rows])
+        values = None if train.attributes is None else as_tensor(train.attributes[rows])
+        return model.given(Batch(torch.empty(0), labels, attributes=values))
 
     def floor(self, metric: MetricInfo, trial: Trial) -> dict[str, float] | None:
         """The metric between real training and real test examples, n of each."""
@@ -178,7 +181,7 @@ class Trial:
     def samples(self) -> Tensor:
         """n samples as they would be stored: images rounded to uint8, points float32."""
         plan, bench = self.plan, self.bench
-        labels = bench.labels(getattr(self.loaded.model, "classes", 0), self.seed)
+        labels = bench.told(self.loaded.model, self.seed)
         bench.progress("drawing samples", 0, 1)
         x = self.loaded.sample(bench.n, seed=self.seed, labels=labels, draw=plan.draw)
         bench.progress("drawing samples", 1, 1)

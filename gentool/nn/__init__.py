@@ -2,7 +2,7 @@
 
 from gentool.nn.adversarial import saturation
 from gentool.nn.convolutional import ConvDiscriminator, ConvGenerator
-from gentool.nn.labels import class_count, joined, one_hot
+from gentool.nn.labels import joined, one_hot
 from gentool.nn.layers import FromVector, ToVector, at_least_fp32, halvings, mlp
 from gentool.nn.packs import pack_heads, packed
 from gentool.nn.range import Range
@@ -14,7 +14,6 @@ __all__ = [
     "Range",
     "ToVector",
     "at_least_fp32",
-    "class_count",
     "halvings",
     "joined",
     "mlp",

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def class_count(conditional: bool, classes: Sequence[str]) -> int:
-    """How many classes a model is told of: the data's `classes`, or 0 for an unconditional model.
+def one_hot(labels: Tensor | None, size: int, like: Tensor) -> Tensor | None:
+    """What a conditional model is told, (N, size) of the dtype of `like`; None for any other.
 
-    Raises ValueError for a conditional model of data without labels.
+    Args:
+        labels: int64 (N,) of `size` classes, which become one-hot; or attributes (N, size), which
+            stay as they are.
     """
-    if conditional and not classes:
-        raise ValueError("--conditional needs data with labels, and this data has none")
-    return len(classes) if conditional else 0
-
-
-def one_hot(labels: Tensor | None, classes: int, like: Tensor) -> Tensor | None:
-    """Labels (N,) as (N, classes) of the dtype of `like`; None for an unconditional model."""
-    if not classes:
+    if not size:
         return None
     if labels is None:
-        raise ValueError("this model is class-conditional and needs labels")
-    return F.one_hot(labels, classes).to(like.dtype)
+        raise ValueError("this model is conditional, and needs labels or attributes")
+    if labels.is_floating_point():
+        return labels.to(like.dtype)
+    return F.one_hot(labels, size).to(like.dtype)
 
 
 def joined(x: Tensor, extra: Tensor | None) -> Tensor:

@@ -12,13 +12,15 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from gentool.data.attributes import in_units
 from gentool.errors import UserError, printable
 from gentool.files import user_errors, write_text, written_aside
 from gentool.render.grid import Sheet, to_image, to_pixels
+from gentool.spec import Attribute
 
 Form = Literal["arrays", "folder", "grid", "plot"]
 
@@ -76,30 +78,42 @@ def write_arrays(
 def write_folder(
     out: Path,
     chunks: Iterable[np.ndarray],
-    labels: Sequence[int] | None = None,
+    labels: np.ndarray | Sequence[int] | None = None,
     classes: Sequence[str] = (),
+    condition: Sequence[Attribute] = (),
 ) -> None:
-    """A PNG an image; with labels they are in the names, and in `labels.csv` with their classes.
+    """A PNG an image; what the model was told stands in `labels.csv`, which `--data` reads again.
 
     Also the list is right where drawing is interrupted: it holds the images that are there.
+
+    Args:
+        labels: int64 (n,), which are in the names of the files too; or attributes (n, K).
+        classes: names of the labels.
+        condition: what the attributes are.
     """
-    rows: list[tuple[str, int, str]] = []
+    header: list[str] = ["file", "label", "class"]
+    if condition:
+        header = ["file", *(one.name for one in condition)]
+    rows: list[list[Any]] = []
     with user_errors("samples", out):
         out.mkdir(parents=True, exist_ok=True)
         try:
             for i, image in enumerate(x for chunk in chunks for x in to_pixels(chunk)):
                 name = f"{i:06d}.png"
-                if labels is not None:
-                    label = labels[i]
+                if labels is not None and condition:
+                    values = in_units(np.asarray(labels[i]), condition)
+                    rows.append([name, *(f"{value:g}" for value in values)])
+                elif labels is not None:
+                    label = int(labels[i])
                     called = classes[label] if label < len(classes) else str(label)
                     name = f"{i:06d}-{_file_part(called)}.png"
-                    rows.append((name, label, called))
+                    rows.append([name, label, called])
                 # A million files that each wait for the disk would take hours.
                 with written_aside(out / name, sync=False) as aside:
                     to_image(image).save(aside, format="PNG")
         finally:
             if rows:
-                write_text(out / LABELS, _table(rows))
+                write_text(out / LABELS, _table([header, *rows]))
 
 
 def _file_part(name: str) -> str:
@@ -107,9 +121,9 @@ def _file_part(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:40] or "class"
 
 
-def _table(rows: Sequence[tuple[str, int, str]]) -> str:
+def _table(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "label", "class"), *rows])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 

@@ -41,7 +41,7 @@ class Pictures:
 
     def landscape(self) -> tuple[np.ndarray, tuple[float, float, float, float]] | None:
         """What the model thinks of every place around 2-D data: (rows, columns) and extent."""
-        conditional = self.model.classes
+        conditional = self.model.told
         if not isinstance(self.model, Scores) or conditional or self.dataset.spec.size != 2:
             return None
         real = np.asarray(self.dataset.train.x[:POINTS])
@@ -57,8 +57,6 @@ class Pictures:
         return scores.numpy(), (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
 
     def samples(self, n: int) -> np.ndarray:
-        labels = None
-        if self.model.classes:
-            labels = torch.arange(n) % len(self.dataset.spec.classes)
+        labels = self.model.in_turn(n)
         x = draw_samples(self.model, n, self.device, seed=self.seed, labels=labels)
         return x.numpy()

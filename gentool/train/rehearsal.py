@@ -42,7 +42,7 @@ def rehearsal(trainer: Trainer) -> Iterator[list[Callable[[], Any]]]:
                 model.evaluate(loader.in_order(0, rows), _step(trainer, "test"))
 
     def samples(rows: int) -> None:
-        labels = torch.arange(rows) % model.classes if model.classes else None
+        labels = model.in_turn(rows)
         model.eval()
         draw_samples(model, rows, device, labels=labels)
 

@@ -28,8 +28,7 @@ class Watchdog:
 
     def __init__(self, model: Model, dataset: Dataset, seed: int, device: torch.device) -> None:
         self.model, self.seed, self.device = model, seed, device
-        classes = len(dataset.spec.classes)
-        self.labels = torch.arange(SAMPLES) % classes if model.classes else None
+        self.labels = model.in_turn(SAMPLES)
         self.real = mean_pairwise_distance(some_examples(dataset.train, SAMPLES))
 
     def diversity(self) -> float:

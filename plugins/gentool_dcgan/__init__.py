@@ -29,6 +29,9 @@ class DCGANConfig:
     ] = False
     pack: Annotated[int, Option("images the discriminator sees at once, as in PacGAN", min=1)] = 1
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
+    condition: Annotated[
+        tuple[str, ...] | None, Option("model p(x|attributes), by names such as smile,male")
+    ] = None
     lr: Annotated[float, Option("learning rate of Adam", above=0)] = 2e-4
     beta1: Annotated[float, Option("of Adam", min=0, below=1)] = 0.5
     beta2: Annotated[float, Option("of Adam", min=0, below=1)] = 0.999

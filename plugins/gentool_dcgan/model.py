@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gentool.model import Adam, Batch, Model, Objective, Player, Step
-from gentool.nn import at_least_fp32, class_count, pack_heads, saturation
+from gentool.model import Adam, Batch, Model, Objective, Player, Step, conditioned
+from gentool.nn import at_least_fp32, pack_heads, saturation
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_dcgan import DCGANConfig
@@ -30,10 +30,10 @@ class DCGAN(Model):
         super().__init__()
         self.config, self.data = config, data
         self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
-        self.classes = class_count(config.conditional, data.classes)
-        self.generator = Generator(data.shape, config.latent_dim, self.classes, config.width)
+        self.classes, self.condition = conditioned(config.conditional, config.condition, data)
+        self.generator = Generator(data.shape, config.latent_dim, self.told, config.width)
         self.discriminator = Discriminator(
-            data.shape, self.classes, config.width, config.spectral_norm, config.pack
+            data.shape, self.told, config.width, config.spectral_norm, config.pack
         )
 
     def players(self) -> Sequence[Player]:
@@ -48,8 +48,8 @@ class DCGAN(Model):
         with torch.no_grad():
             fake = self.fake(batch, step)
         # Real and generated images go through apart: batch norm must not mix them.
-        real = at_least_fp32(self.discriminator(2 * batch.x - 1, batch.labels))
-        forged = at_least_fp32(self.discriminator(fake, batch.labels))
+        real = at_least_fp32(self.discriminator(2 * batch.x - 1, self.given(batch)))
+        forged = at_least_fp32(self.discriminator(fake, self.given(batch)))
         loss = softplus(-real).mean() + softplus(forged).mean()
         scalars = {
             "d_real": torch.sigmoid(real).mean(),
@@ -60,7 +60,7 @@ class DCGAN(Model):
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
         """−E log D(G(z))."""
-        logits = at_least_fp32(self.discriminator(self.fake(batch, step), batch.labels))
+        logits = at_least_fp32(self.discriminator(self.fake(batch, step), self.given(batch)))
         return Objective(softplus(-logits).mean())
 
     def warnings(self, scalars: Mapping[str, float]) -> list[str]:
@@ -70,7 +70,7 @@ class DCGAN(Model):
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many images in (−1, 1) as the batch has, of the same labels."""
         z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
-        u: Tensor = self.generator(z, batch.labels)
+        u: Tensor = self.generator(z, self.given(batch))
         return u
 
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

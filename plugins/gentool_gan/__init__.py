@@ -39,6 +39,9 @@ class GANConfig:
     ] = 0.0
     pack: Annotated[int, Option("examples the discriminator sees at once, as in PacGAN", min=1)] = 1
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
+    condition: Annotated[
+        tuple[str, ...] | None, Option("model p(x|attributes), by names such as smile,male")
+    ] = None
     optimizer: Annotated[Literal["adam", "sgd"], Option("of both players")] = "adam"
     lr: Annotated[float, Option("learning rate", above=0)] = 2e-4
     beta1: Annotated[float, Option("of adam", min=0, below=1)] = 0.5

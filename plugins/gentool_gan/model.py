@@ -13,11 +13,20 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gentool.model import SGD, Adam, Batch, Model, Objective, OptimizerSpec, Player, Step
+from gentool.model import (
+    SGD,
+    Adam,
+    Batch,
+    Model,
+    Objective,
+    OptimizerSpec,
+    Player,
+    Step,
+    conditioned,
+)
 from gentool.nn import (
     Range,
     at_least_fp32,
-    class_count,
     joined,
     mlp,
     one_hot,
@@ -39,17 +48,17 @@ class GAN(Model):
         super().__init__()
         self.config, self.data = config, data
         self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
-        self.classes = class_count(config.conditional, data.classes)
+        self.classes, self.condition = conditioned(config.conditional, config.condition, data)
         self.range = Range(data.kind, data.shape)
         self.generator = mlp(
-            config.latent_dim + self.classes,
+            config.latent_dim + self.told,
             config.hidden,
             data.size,
             partial(nn.LeakyReLU, 0.2),
             batch_norm=config.batch_norm,
         )
         self.discriminator = mlp(
-            (data.size + self.classes) * config.pack,
+            (data.size + self.told) * config.pack,
             config.hidden[::-1],
             1,
             partial(nn.LeakyReLU, 0.2),
@@ -89,18 +98,20 @@ class GAN(Model):
     def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
         with torch.no_grad():
             fake = self.fake(batch, step)
-        real, forged = self.logits(self.range.inward(batch.x), fake, batch.labels)
+        real, forged = self.logits(self.range.inward(batch.x), fake, self.given(batch))
         c = self.config
         loss = discriminator_loss(c.objective, real, forged, c.smooth_real, c.smooth_fake)
         return Objective(loss, standing(c.objective, real, forged))
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
-        logits = self.discriminate(self.fake(batch, step), batch.labels)
+        logits = self.discriminate(self.fake(batch, step), self.given(batch))
         return Objective(generator_loss(self.config.objective, logits))
 
     def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """How the game stands on data that the discriminator has not seen."""
-        real, forged = self.logits(self.range.inward(batch.x), self.fake(batch, step), batch.labels)
+        real, forged = self.logits(
+            self.range.inward(batch.x), self.fake(batch, step), self.given(batch)
+        )
         return standing(self.config.objective, real, forged)
 
     def logits(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -113,18 +124,18 @@ class GAN(Model):
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""
         z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
-        return self.generate(z, batch.labels)
+        return self.generate(z, self.given(batch))
 
     def generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """G(z) in the networks' range: (N, *shape); images within (−1, 1)."""
-        h = self.generator(joined(z, one_hot(labels, self.classes, z)))
+        h = self.generator(joined(z, one_hot(labels, self.told, z)))
         h = torch.tanh(h) if self.data.kind == "image" else h
         u: Tensor = h.unflatten(1, self.data.shape)
         return u
 
     def discriminate(self, u: Tensor, labels: Tensor | None) -> Tensor:
         """Logits of D: (N,), or (⌈N/m⌉,) of packs of m."""
-        flat = joined(u.flatten(1), one_hot(labels, self.classes, u))
+        flat = joined(u.flatten(1), one_hot(labels, self.told, u))
         logits: Tensor = self.discriminator(packed(flat, self.config.pack)).squeeze(1)
         return logits
 

@@ -83,8 +83,8 @@ def _write(
 
 def _inputs(model: Model, source: str, n: int) -> tuple[Tensor, ...]:
     """n latents from the prior, or examples made from them, and labels where they are asked for."""
-    count = getattr(model, "classes", 0)
-    labels = (torch.arange(n) % count,) if count else ()
+    told = model.in_turn(n)
+    labels = () if told is None else (told,)
     with torch.no_grad():
         z = model.prior(n, sampling_noise(n)).float()
         return (z, *labels) if source == "z" else (model.sample(z, *labels).float(), *labels)

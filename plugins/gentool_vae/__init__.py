@@ -58,6 +58,9 @@ class VAEConfig:
         int, Option("latents an example in the importance-weighted bound; 1: the ELBO", min=1)
     ] = 1
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
+    condition: Annotated[
+        tuple[str, ...] | None, Option("model p(x|attributes), by names such as smile,male")
+    ] = None
     lr: Annotated[float, Option("learning rate of Adam", above=0)] = 1e-3
     adam_eps: Annotated[float, Option("epsilon of Adam", above=0)] = 1e-8
 

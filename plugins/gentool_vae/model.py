@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from gentool import ops
-from gentool.model import Adam, Batch, Model, Objective, Player, Step
-from gentool.nn import Range, at_least_fp32, class_count, one_hot
+from gentool.model import Adam, Batch, Model, Objective, Player, Step, conditioned
+from gentool.nn import Range, at_least_fp32, one_hot
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_vae import VAEConfig
@@ -40,7 +40,7 @@ class VAE(Model):
             raise ValueError("--net conv is for images; for points use --net mlp")
         self.config, self.data = config, data
         self.latent_shape = (config.latent_dim,)
-        self.classes = class_count(config.conditional, data.classes)
+        self.classes, self.condition = conditioned(config.conditional, config.condition, data)
         self.likelihood = make_likelihood(config.likelihood, config.sigma, data)
         self.support = support_of(self.likelihood, config.binarize)
         # Points may lie anywhere; the networks see them centred and scaled.
@@ -49,11 +49,11 @@ class VAE(Model):
         self.decoder: ConvDecoder | MLPDecoder
         given = (self.likelihood.outputs * data.shape[0], *data.shape[1:])  # by the decoder
         if config.net == "conv":
-            sizes = (self.classes, config.width, config.latent_dim, config.activation)
+            sizes = (self.told, config.width, config.latent_dim, config.activation)
             self.encoder = ConvEncoder(data.shape, *sizes)
             self.decoder = ConvDecoder(given, *sizes)
         else:
-            widths = (self.classes, config.hidden, config.latent_dim, config.activation)
+            widths = (self.told, config.hidden, config.latent_dim, config.activation)
             self.encoder = MLPEncoder(data.size, *widths)
             self.decoder = MLPDecoder(given, *widths)
         if config.init == "glorot":
@@ -96,16 +96,17 @@ class VAE(Model):
         x, target = self.presented(batch, step.noise)
         x, target = self.inward(x), self.inward(target)
         if self.config.iwae_k > 1:
-            log_w, recon, kl = self.weigh(x, target, batch.labels, self.config.iwae_k, step.noise)
-            loss = -(torch.logsumexp(log_w, 0) - math.log(self.config.iwae_k)).mean()
+            k = self.config.iwae_k
+            log_w, recon, kl = self.weigh(x, target, self.given(batch), k, step.noise)
+            loss = -(torch.logsumexp(log_w, 0) - math.log(k)).mean()
             return {"loss": loss, "neg_elbo": recon + kl, "recon": recon, "kl": kl}
 
-        mu, logvar = self.encode_moments(x, batch.labels)
+        mu, logvar = self.encode_moments(x, self.given(batch))
         if not self.likelihood.density:  # q(z|x) is the point μ(x), and nothing is regularised
-            loss = self.nll(self.decode(mu, batch.labels), target).mean()
+            loss = self.nll(self.decode(mu, self.given(batch)), target).mean()
             return {"loss": loss, "squared_error": 2 * loss}
         z, kl = ops.reparam_kl(mu, logvar, **step.noise.key("z"))
-        recon = self.nll(self.decode(z, batch.labels), target)
+        recon = self.nll(self.decode(z, self.given(batch)), target)
         loss = (recon + self.kl_weight(step.progress) * self.charged(kl, mu, logvar)).mean()
         recon, kl = recon.mean(), kl.mean()
         return {"loss": loss, "neg_elbo": recon + kl, "recon": recon, "kl": kl}
@@ -152,7 +153,7 @@ class VAE(Model):
 
     def encode_moments(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each (N, latent_dim)."""
-        moments: tuple[Tensor, Tensor] = self.encoder(x, one_hot(labels, self.classes, x))
+        moments: tuple[Tensor, Tensor] = self.encoder(x, one_hot(labels, self.told, x))
         return moments
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -171,7 +172,7 @@ class VAE(Model):
 
     def decode(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """The parameters of p(x|z), as the likelihood reads them."""
-        params: Tensor = self.decoder(z, one_hot(labels, self.classes, z))
+        params: Tensor = self.decoder(z, one_hot(labels, self.told, z))
         return params
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
@@ -186,7 +187,7 @@ class VAE(Model):
         """log p(x, z_i) − log q(z_i|x) for k latents an example: (k, N), nats."""
         x, target = self.presented(batch, noise)
         x, target = self.inward(x), self.inward(target)
-        return self.weigh(x, target, batch.labels, k, noise)[0]
+        return self.weigh(x, target, self.given(batch), k, noise)[0]
 
     def weigh(
         self, x: Tensor, target: Tensor, labels: Tensor | None, k: int, noise: Noise
@@ -201,7 +202,9 @@ class VAE(Model):
         n, d = mu.shape
         eps = noise.normal("z", (n, k, d)).to(mu.dtype).transpose(0, 1)
         z = mu + torch.exp(0.5 * logvar) * eps
-        params = self.decode(z.reshape(k * n, d), None if labels is None else labels.repeat(k))
+        if labels is not None:
+            labels = labels.repeat(k, *[1] * (labels.dim() - 1))
+        params = self.decode(z.reshape(k * n, d), labels)
         repeated = target.expand(k, *target.shape).reshape(k * n, *target.shape[1:])
         nll = self.nll(params, repeated).view(k, n)
         # log p(z) − log q(z|x): the factors (2π)^{−d/2} cancel, and (z − μ)/σ is ε.

@@ -44,6 +44,9 @@ class WGANConfig:
         Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
     ] = "gaussian"
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
+    condition: Annotated[
+        tuple[str, ...] | None, Option("model p(x|attributes), by names such as smile,male")
+    ] = None
     optimizer: Annotated[
         Literal["auto", "adam", "rmsprop"],
         Option("auto: rmsprop for clip, adam otherwise, as the papers have it"),

@@ -14,13 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gentool.model import Adam, Batch, Model, Objective, OptimizerSpec, Player, RMSprop, Step
+from gentool.model import (
+    Adam,
+    Batch,
+    Model,
+    Objective,
+    OptimizerSpec,
+    Player,
+    RMSprop,
+    Step,
+    conditioned,
+)
 from gentool.nn import (
     ConvDiscriminator,
     ConvGenerator,
     Range,
     at_least_fp32,
-    class_count,
 )
 from gentool.noise import Noise
 from gentool.spec import DataSpec
@@ -44,7 +53,7 @@ class WGAN(Model):
             raise ValueError("--net conv is for images; for points use --net mlp")
         self.config, self.data = config, data
         self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
-        self.classes = class_count(config.conditional, data.classes)
+        self.classes, self.condition = conditioned(config.conditional, config.condition, data)
         self.range = Range(data.kind, data.shape)
         # 10 as in the paper; 0.1 as in its published toy code: narrow modes far apart need steep
         # walls between them.
@@ -56,16 +65,16 @@ class WGAN(Model):
             # own gradient forbids it (Gulrajani et al., section 4).
             norm = config.lipschitz == "clip"
             self.generator = ConvGenerator(
-                data.shape, config.latent_dim, self.classes, config.width, last_bias=True
+                data.shape, config.latent_dim, self.told, config.width, last_bias=True
             )
             self.critic = ConvDiscriminator(
-                data.shape, self.classes, config.width, batch_norm=norm, bias=True
+                data.shape, self.told, config.width, batch_norm=norm, bias=True
             )
         else:
             self.generator = MLPGenerator(
-                data.shape, config.latent_dim, self.classes, config.hidden, bounded=images
+                data.shape, config.latent_dim, self.told, config.hidden, bounded=images
             )
-            self.critic = MLPCritic(data.size, self.classes, config.hidden)
+            self.critic = MLPCritic(data.size, self.told, config.hidden)
         if config.lipschitz == "spectral":
             for layer in self.critic.modules():
                 if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -110,7 +119,7 @@ class WGAN(Model):
             fake = self.fake(batch, step)
 
         def f(u: Tensor) -> Tensor:
-            values: Tensor = self.critic(u, batch.labels)
+            values: Tensor = self.critic(u, self.given(batch))
             return values
 
         distance = wasserstein(f(real), f(fake))
@@ -123,7 +132,7 @@ class WGAN(Model):
         return Objective(loss, scalars)
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
-        return Objective(generator_loss(self.critic(self.fake(batch, step), batch.labels)))
+        return Objective(generator_loss(self.critic(self.fake(batch, step), self.given(batch))))
 
     def clip_weights(self) -> None:
         """w ← clip(w, −c, c) for every weight of the critic (Arjovsky et al., algorithm 1)."""
@@ -133,13 +142,13 @@ class WGAN(Model):
     def fake(self, batch: Batch, step: Step) -> Tensor:
         """As many examples from the generator as the batch has, of the same labels."""
         z = self.prior(len(batch.x), step.noise).to(batch.x.dtype)
-        u: Tensor = self.generator(z, batch.labels)
+        u: Tensor = self.generator(z, self.given(batch))
         return u
 
     def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The same estimate on data that the critic has not seen: a gap means it overfits."""
         real = self.range.inward(batch.x)
-        values = (self.critic(u, batch.labels) for u in (real, self.fake(batch, step)))
+        values = (self.critic(u, self.given(batch)) for u in (real, self.fake(batch, step)))
         return {"wasserstein": wasserstein(*values)}
 
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
