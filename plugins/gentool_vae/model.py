@@ -98,7 +98,7 @@ class VAE(Model):
         if self.config.iwae_k > 1:
             k = self.config.iwae_k
             log_w, recon, kl = self.weigh(x, target, self.given(batch), k, step.noise)
-            loss = -(torch.logsumexp(log_w, 0) - math.log(k)).mean()
+            loss = -(torch.logsumexp(log_w, 0) - math.log(self.config.iwae_k)).mean()
             return {"loss": loss, "neg_elbo": recon + kl, "recon": recon, "kl": kl}
 
         mu, logvar = self.encode_moments(x, self.given(batch))
