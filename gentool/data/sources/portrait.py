@@ -73,12 +73,12 @@ class Pen:
 
     def __init__(self, image: Image.Image, face: Face) -> None:
         self.ink = ImageDraw.Draw(image, "RGBA")
-        size = (1.04 + 0.07 * face.scale) * _CANVAS / 2
-        angle = math.radians(7) * face.tilt
+        size = (1.10 + 0.05 * face.scale) * _CANVAS / 2
+        angle = math.radians(5) * face.tilt
         cos, sin = size * math.cos(angle), size * math.sin(angle)
         self.size = size
         self.matrix = np.array([[cos, sin], [-sin, cos]])
-        self.origin = _CANVAS * np.array([0.5 + 0.035 * face.right, 0.53 + 0.03 * face.down])
+        self.origin = _CANVAS * np.array([0.5 + 0.025 * face.right, 0.52 + 0.02 * face.down])
 
     def shape(self, x: np.ndarray, y: np.ndarray, fill: Colour) -> None:
         """A filled polygon."""
@@ -134,7 +134,7 @@ class _Head:
         self.shift = 0.06 * face.turn  # features slide to the side where the face looks
         self.eye_x = 0.20 + 0.025 * face.eye_distance
         self.eye_y = -0.10
-        self.mouth_y = 0.33
+        self.mouth_y = 0.31
         # A superellipse; the lower half of a man's face is squarer.
         jaw = 0.78 if face.male else 1.08
         power = np.where(_SIN > 0, jaw, 0.95)
@@ -212,17 +212,17 @@ def _nose(pen: Pen, face: Face, head: _Head) -> None:
 
 def _mouth(pen: Pen, face: Face, head: _Head) -> None:
     """Lips along y = mouth − bend·(t² − ½), open downwards by opening·(1 − t²)."""
-    w = 0.17 + 0.02 * face.mouth_width + (0.04 if face.smile else 0.0)
-    bend = (0.09 + 0.06 * face.mouth_bend) if face.smile else (0.01 - 0.07 * face.mouth_bend)
+    w = 0.22 + 0.02 * face.mouth_width + (0.05 if face.smile else 0.0)
+    bend = (0.16 + 0.08 * face.mouth_bend) if face.smile else (-0.02 - 0.12 * face.mouth_bend)
     x, y = head.shift + w * _T, head.mouth_y - bend * (_T**2 - 0.5)
     lips = mixed(face.skin, (186, 84, 80) if face.male else (200, 30, 55), 0.83)
-    thick = 0.035 if face.male else 0.055
+    thick = 0.05 if face.male else 0.07
     if face.smile:  # raised cheeks
-        blush = (*mixed(face.skin, (230, 90, 90), 0.5), 150)
+        blush = (*mixed(face.skin, (235, 90, 90), 0.6), 170)
         for side in (-1, 1):
-            pen.oval(head.shift + side * 0.29, 0.2, 0.075, 0.06, blush)
+            pen.oval(head.shift + side * 0.31, 0.15, 0.085, 0.075, blush)
     if face.open_mouth:
-        gap = (0.11 + 0.07 * face.mouth_opening) * (1 - _T**2)
+        gap = (0.17 + 0.08 * face.mouth_opening) * (1 - _T**2)
         both_x, both_y = np.concatenate([x, x[::-1]]), np.concatenate([y, (y + gap)[::-1]])
         pen.shape(both_x, both_y, (70, 15, 25))
         pen.band(x * 0.97 + 0.03 * head.shift, y + 0.25 * gap, 0.4 * gap, (245, 240, 230))
