@@ -177,7 +177,10 @@ class Model(nn.Module):
         return noise.normal("z", shape)
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
-        """Turn latents into examples.
+        """Turn latents into examples; differentiable in z, of each row by itself.
+
+        Inversion, editing and restoration of every model stand on this function alone
+        (`gentool.latent`), and on `encode` where there is one.
 
         Args:
             z: (N, *latent_shape).

@@ -124,6 +124,8 @@ class Good(Model):
             z = torch.randn_like(z)
         if self.has("over rows"):
             z = z - z.mean(0)
+        if self.has("no gradient"):
+            z = z.detach()
         if self.has("wastes chance"):
             torch.rand(1)
         if self.has("writes"):
@@ -144,7 +146,8 @@ class Good(Model):
         return x if self.has("flat") else x.unflatten(1, self.data.shape)
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.standard(self.inward(x), labels)
+        z = self.standard(self.inward(x), labels)
+        return z - z.mean(0) if self.has("encodes over rows") else z
 
     def log_weights(self, batch: Batch, k: int, noise: Noise) -> Tensor:
         found = self.log_prob(self.inward(batch.x), batch.labels)

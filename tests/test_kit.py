@@ -78,6 +78,8 @@ WRONG = {
     "ignores seed": ("seed", r"sample\(\) ignores z"),
     "global": ("seed", "not from torch's global generator"),
     "over rows": ("rows", "rows must not mix"),
+    "no gradient": ("gradients", "passes no gradient to z"),
+    "encodes over rows": ("reconstruct", "rows must not mix"),
     "wastes chance": ("side effects", "global generator"),
     "writes": ("side effects", "changes 'drift'"),
     "ignores labels": ("labels", "use the labels"),

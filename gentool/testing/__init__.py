@@ -48,6 +48,7 @@ RULES: dict[str, Rule] = {
     "samples": sampling_rules.samples,
     "seed": sampling_rules.seed,
     "rows": sampling_rules.rows,
+    "gradients": sampling_rules.gradients,
     "side effects": sampling_rules.side_effects,
     "labels": sampling_rules.labels,
     "capabilities": capability_rules.capabilities,

@@ -11,6 +11,7 @@ from gentool.model import CAPABILITIES, Encodes, Evaluates, HasLikelihood, Score
 from gentool.noise import sampling_noise
 from gentool.spec import Capability
 from gentool.testing.player_rules import check_scalars
+from gentool.testing.sampling_rules import CLOSE
 from gentool.testing.subject import Candidate, Skip, demand, step_at
 
 METHODS = {"reconstruct": "encode", "likelihood": "log_weights", "score": "score"}
@@ -62,7 +63,18 @@ def reconstruct(subject: Candidate) -> None:
         )
         demand(torch.equal(z, again), "encode() gives two answers; return the most likely latent")
         x = model.sample(z, labels)
+        few = model.encode(batch.x[:2], None if labels is None else labels[:2])
     demand(x.shape == batch.x.shape, f"sample(encode(x)) is {tuple(x.shape)}")
+    demand(
+        bool(torch.isfinite(z).all() and torch.isfinite(x).all()),
+        "encode() or sample(encode(x)) holds NaN or infinity",
+    )
+    gap = (z[:2] - few).abs().max().item()
+    demand(
+        gap <= CLOSE * max(1.0, few.abs().max().item()),
+        f"encode() of 2 examples differs by {gap:.2g} from theirs among 5; rows must not mix, so "
+        "use running statistics in eval mode",
+    )
 
 
 def likelihood(subject: Candidate) -> None:

@@ -77,6 +77,29 @@ def rows(subject: Candidate) -> None:
     )
 
 
+def gradients(subject: Candidate) -> None:
+    """sample() passes gradients to z, and those of one row to that row alone."""
+    model = subject.prepared().eval()
+    z = model.prior(3, sampling_noise(0)).requires_grad_()
+    x = model.sample(z, subject.labels(3))
+    found = None
+    if x.requires_grad:
+        weights = torch.linspace(0.5, 1.5, x[1].numel()).view_as(x[1])
+        (found,) = torch.autograd.grad((x[1] * weights).sum(), z, allow_unused=True)
+    demand(
+        found is not None,
+        "sample() passes no gradient to z, so nothing can be inverted, restored or edited; take "
+        "no_grad, detach, rounding and numpy out of it",
+    )
+    assert found is not None
+    demand(bool(torch.isfinite(found).all()), "the gradient of sample() holds NaN or infinity")
+    demand(bool((found[1] != 0).any()), "the gradient of a sample by its own z is zero everywhere")
+    demand(
+        bool((found[[0, 2]] == 0).all()),
+        "a sample has a gradient by the z of another row; rows must not mix",
+    )
+
+
 def side_effects(subject: Candidate) -> None:
     """Sampling changes neither the model nor torch's generator, so training goes on undisturbed."""
     model = subject.prepared()
