@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_mutated_files_load_or_are_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table(range(12)), path, 5)
     good, rng = path.read_bytes(), random.Random(3)
-    for _ in range(150):
+    for _ in range(25):
         data = bytearray(good)
         for _ in range(rng.randint(1, 6)):
             at = rng.choice((rng.randrange(len(data)), max(0, len(data) - rng.randint(1, 900))))
@@ -98,3 +99,14 @@ def test_mutated_files_load_or_are_one_sentence(tmp_path: Path) -> None:
             load(DataOptions(data=str(path), on_bad_file="skip"))
         except UserError as error:
             assert "\n" not in str(error)
+
+
+def test_a_reader_that_dies_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow ends its process at some damaged files: an exception that nobody catches."""
+    pq.write_table(table(range(6)), tmp_path / "a.parquet")
+    dies = [sys.executable, "-c", "import os; os.abort()"]
+    monkeypatch.setattr("gentool.subprocesses.python", lambda *arguments: dies)
+    with pytest.raises(UserError, match="damaged: reading it ends the reader"):
+        load(DataOptions(data=str(tmp_path / "a.parquet")))
