@@ -17,7 +17,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,6 +27,8 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from torture import fuzz_runs
 
 import gentool
 from gentool import plugins, weights
@@ -112,6 +114,11 @@ def mutate_header(content: bytes, chance: random.Random) -> bytes:
 
 
 STRUCTURED: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    **fuzz_runs.STRUCTURED,
+    "state.json": mutate_json,
+    "manifest.json": mutate_json,
+    "card": mutate_json,
+    "build.json": mutate_json,
     "json": mutate_json,
     "state": mutate_json,
     "safetensors": mutate_header,
@@ -155,6 +162,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
         "png": picture.getvalue(),
         "jpeg": jpeg.getvalue(),
         "zip": archive.getvalue(),
+        **fuzz_runs.seeds(folder, json.dumps(run).encode()),
     }
 
 
@@ -203,14 +211,16 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         "png": data("png/a.png"),
         "jpeg": data("jpeg/a.jpg"),
         "zip": data("data.zip"),
+        **fuzz_runs.targets(folder),
     }
 
 
 SHARE = {"safetensors": 6, "json": 5, "toml": 3, "idx": 2, "npy": 2, "state": 2}
+SHARE |= {"state.json": 4, "optim": 4, "manifest.json": 2, "classifier": 2}
 """How often each kind comes up; 1 where nothing is said."""
 
 
-def torture(count: int, seed: int, keep: Path) -> dict[str, int]:
+def torture(count: int, seed: int, keep: Path, only: Sequence[str] | None = None) -> dict[str, int]:
     """Feed `count` mutated files; raises AssertionError with the file kept where one misbehaves."""
     chance = random.Random(seed)
     torch.set_num_threads(1)
@@ -224,7 +234,7 @@ def torture(count: int, seed: int, keep: Path) -> dict[str, int]:
         warnings.simplefilter("ignore")
         folder = Path(name)
         corpus, readers = seeds(folder), targets(folder)
-        kinds = [k for k in corpus for _ in range(SHARE.get(k, 1))]
+        kinds = [k for k in only or corpus for _ in range(SHARE.get(k, 1))]
         for kind in corpus:  # each seed is valid, or the fuzzer tests nothing
             if kind != "state":
                 readers[kind](corpus[kind])
@@ -256,9 +266,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"))
+    parser.add_argument("--only", nargs="+", help="kinds of files")
     given = parser.parse_args()
-    done = torture(given.count, given.seed, given.keep)
+    done = torture(given.count, given.seed, given.keep, given.only)
     print(f"{sum(done.values())} mutated files, no misbehaviour: {done}")
+    print(f"checkpoints that were taken, three steps each: {fuzz_runs.TAKEN}")
 
 
 if __name__ == "__main__":
