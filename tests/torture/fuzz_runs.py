@@ -53,7 +53,9 @@ def damage_tensors(content: bytes, chance: random.Random) -> bytes:
     elif kind == 2:
         del tensors[name]
     elif kind == 3:
-        tensors[chance.choice(("x", "player9/0/step", "", "../x", "player0/99/exp_avg"))] = old.clone()
+        tensors[chance.choice(("x", "player9/0/step", "", "../x", "player0/99/exp_avg"))] = (
+            old.clone()
+        )
     elif kind == 4:
         tensors[name] = old.flatten().clone()[: chance.randrange(max(1, old.numel()))]
     elif kind == 5 and old.is_floating_point():
