@@ -38,6 +38,7 @@ torture: $(VENV)/tested
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/faults.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/fuzz.py --count 100000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/hammer.py cache --count 10000
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/hammer.py lock --count 50000
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/kernels.py --device cpu --quick

@@ -41,7 +41,9 @@ from gentool.train.job import from_run
 from gentool.train.settings import TrainSettings, core_fields
 from gentool.train.state import load_newest
 
-HANG = 5
+HANG, WAIT = 5, 60
+"""Seconds of work, and seconds in all on a busy machine, after which an input counts as hanging."""
+
 MEMORY = 2**30
 INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1]
 TOKENS = [b"-1", b"1e999", b"NaN", b"null", b"[]", b"{}", b'""', b"9" * 400, b"\x1b[2J", b"../"]
@@ -227,14 +229,17 @@ def torture(count: int, seed: int, keep: Path, only: Sequence[str] | None = None
     done: dict[str, int] = {}
 
     def hung(number: int, frame: FrameType | None) -> None:
-        raise AssertionError(f"hung for more than {HANG} s")
+        raise AssertionError(f"hung for more than {HANG} s of work, or {WAIT} s in all")
 
     signal.signal(signal.SIGALRM, hung)
+    signal.signal(signal.SIGPROF, hung)
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(name)
         corpus, readers = seeds(folder), targets(folder)
-        kinds = [k for k in only or corpus for _ in range(SHARE.get(k, 1))]
+        left_out = () if only or fuzz_runs.CHECKED else fuzz_runs.CHECKPOINTS
+        chosen = [k for k in only or corpus if k not in left_out]
+        kinds = [k for k in chosen for _ in range(SHARE.get(k, 1))]
         for kind in corpus:  # each seed is valid, or the fuzzer tests nothing
             if kind != "state":
                 readers[kind](corpus[kind])
@@ -243,7 +248,8 @@ def torture(count: int, seed: int, keep: Path, only: Sequence[str] | None = None
             kind = chance.choice(kinds)
             damage = STRUCTURED.get(kind, mutate) if chance.random() < 0.5 else mutate
             content = damage(corpus[kind], chance)
-            signal.alarm(HANG)
+            signal.alarm(WAIT)
+            signal.setitimer(signal.ITIMER_PROF, HANG)
             try:
                 readers[kind](content)
             except UserError as error:
@@ -255,6 +261,7 @@ def torture(count: int, seed: int, keep: Path, only: Sequence[str] | None = None
                 raise AssertionError(f"{kind}, kept as {path}: {error!r}") from error
             finally:
                 signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
             done[kind] = done.get(kind, 0) + 1
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert after - before < MEMORY, f"memory grew by {(after - before) / 2**20:.0f} MiB"
