@@ -1,25 +1,32 @@
 """Ten steps of each game in float64, beside the same game written out in numpy by hand.
 
 Forward and backward passes, Adam and RMSprop are the papers' formulas here, on numpy arrays:
-nothing of torch's autograd or optimizers. Only data, first weights and noise are gentool's.
+nothing of torch's autograd or optimizers, but for DCGAN's convolutions. Only
+data, first weights and noise are gentool's.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from toy import SPEC
 
 from gentool import ops
 from gentool.data import DataOptions, load
-from gentool.model import Model
+from gentool.model import Model, Prepares
+from gentool.train.batches import Draw
 from gentool.train.distributed import World
 from gentool.train.loop import Trainer
 from gentool.train.settings import TrainSettings
+from gentool_dcgan import DCGANConfig
+from gentool_dcgan.model import DCGAN
 from gentool_gan import GANConfig
 from gentool_gan.model import GAN
 from gentool_vae import VAEConfig
@@ -106,17 +113,28 @@ def normal(stream: str, step: int, width: int) -> Array:
     return ops.normal((BATCH, width), seed=0, stream=key, step=step).double().numpy()
 
 
-def trained(kind: type[Model], config: object, tmp_path: Path) -> tuple[Model, Trainer]:
-    """A model in float64 on 200 ring points, and what will train it."""
-    dataset = load(DataOptions(data="ring:200", holdout=0.0, cache=str(tmp_path)))
+def trained(
+    kind: type[Model], config: object, tmp_path: Path, data: str = "ring:200", **options: Any
+) -> tuple[Model, Trainer]:
+    """A model in float64 on such data, and what will train it."""
+    dataset = load(DataOptions(data=data, holdout=0.0, cache=str(tmp_path), **options))
     torch.manual_seed(0)
     model = kind(config, dataset.spec)  # type: ignore[call-arg]
-    model.prepare(torch.from_numpy(dataset.train.x.copy()))  # type: ignore[operator]
+    if isinstance(model, Prepares):
+        model.prepare(torch.from_numpy(dataset.train.x.copy()))
     model.double()
     settings = TrainSettings(steps=STEPS, batch_size=BATCH, sample_every=0, seed=0)
     made = Trainer(model, SPEC, dataset, settings, World(torch.device("cpu")))
-    made.loader.x = made.loader.x.double()
+    if dataset.spec.kind == "points":
+        made.loader.x = made.loader.x.double()
     return model, made
+
+
+def in_double(draw: Draw) -> Draw:
+    """The same images, divided in float64."""
+    assert draw.batch.pixels is not None
+    batch = dataclasses.replace(draw.batch, x=draw.batch.pixels.double() / 255)
+    return dataclasses.replace(draw, batch=batch)
 
 
 def moved(module: torch.nn.Module, before: list[Array], ours: list[Array]) -> None:
@@ -248,3 +266,54 @@ def test_gradient_penalty() -> None:
         numeric = (by_hand(a + h) - by_hand(a - h)) / 2e-6
         assert outer.grad[i].item() == pytest.approx(numeric, rel=1e-6, abs=1e-8)
     assert math.isfinite(found.item())
+
+
+def batch_norm(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    mean, variance = h.mean((0, 2, 3), keepdim=True), h.var((0, 2, 3), correction=0, keepdim=True)
+    return (h - mean) / (variance + 1e-5).sqrt() * scale[:, None, None] + shift[:, None, None]
+
+
+def dcgan_generator(z: torch.Tensor, w: list[torch.Tensor]) -> torch.Tensor:
+    """The paper's layers for 16×16, written out: 4×4 → 8×8 → 16×16."""
+    h = functional.conv_transpose2d(z[:, :, None, None], w[0])
+    h = functional.conv_transpose2d(batch_norm(h, w[1], w[2]).relu(), w[3], None, 2, 1)
+    return functional.conv_transpose2d(batch_norm(h, w[4], w[5]).relu(), w[6], None, 2, 1).tanh()
+
+
+def dcgan_discriminator(u: torch.Tensor, w: list[torch.Tensor]) -> torch.Tensor:
+    h = functional.leaky_relu(functional.conv2d(u, w[0], None, 2, 1), 0.2)
+    h = functional.leaky_relu(batch_norm(functional.conv2d(h, w[1], None, 2, 1), w[2], w[3]), 0.2)
+    return functional.conv2d(h, w[4]).flatten()
+
+
+def test_dcgan(tmp_path: Path) -> None:
+    """Its networks written out with torch's convolutions, and their derivatives by torch; the
+    objectives as binary cross-entropies and Adam by hand."""
+    q, lr = 3, 1e-2
+    config = DCGANConfig(latent_dim=q, width=2, lr=lr)
+    model, made = trained(DCGAN, config, tmp_path, "glyphs:200", size="16")
+    assert isinstance(model, DCGAN)
+    first = arrays(model.generator), arrays(model.discriminator)
+    g, d = arrays(model.generator), arrays(model.discriminator)
+    adam_g, adam_d = Adam(lr, 0.5, 0.999), Adam(lr, 0.5, 0.999)
+    cross_entropy = functional.binary_cross_entropy_with_logits
+
+    def leaves(weights: list[Array]) -> list[torch.Tensor]:
+        return [torch.from_numpy(w).clone().requires_grad_() for w in weights]
+
+    for t in range(STEPS):
+        x = made.loader.at(t).batch.pixels
+        assert x is not None
+        gen, dis = leaves(g), leaves(d)
+        fake = dcgan_generator(torch.from_numpy(normal("discriminator/z", t, q)), gen).detach()
+        real, forged = (dcgan_discriminator(u, dis) for u in (2 * (x.double() / 255) - 1, fake))
+        loss = cross_entropy(real, torch.ones_like(real))
+        loss = loss + cross_entropy(forged, torch.zeros_like(forged))
+        adam_d.step(d, [v.numpy() for v in torch.autograd.grad(loss, dis)])
+        fake = dcgan_generator(torch.from_numpy(normal("generator/z", t, q)), gen)
+        logits = dcgan_discriminator(fake, leaves(d))
+        loss = cross_entropy(logits, torch.ones_like(logits))
+        adam_g.step(g, [v.numpy() for v in torch.autograd.grad(loss, gen)])
+        made.game.take_step(in_double(made.loader.at(t)))
+    moved(model.discriminator, first[1], d)
+    moved(model.generator, first[0], g)
