@@ -51,7 +51,8 @@ def trainer(
     job = from_options(name, values)
     model = make_model(job, dataset).to(device)
     session = Session(job, world or World(device), dataset, model, None)
-    made, _ = session.trainer(Run(Path(tempfile.mkdtemp())))
+    run = Run(Path(tempfile.mkdtemp()))
+    made, _ = session.trainer(run, run.folder())
     return made
 
 

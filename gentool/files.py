@@ -11,7 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gentool.errors import UserError, printable
 
@@ -55,6 +55,16 @@ def written_aside(path: Path, *, sync: bool = True) -> Iterator[Path]:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def opened_for(target: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """A file to write to: an open one as it is, or a new one that replaces the one at a path."""
+    if not isinstance(target, str | Path):
+        yield target
+        return
+    with written_aside(Path(target)) as aside, aside.open("wb") as file:
+        yield file
 
 
 def is_file(path: Path) -> bool:

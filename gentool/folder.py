@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import secrets
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from gentool.files import open_regular, read_regular, umask
+from gentool.files import open_regular, read_regular, readable_json, umask
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -95,6 +94,19 @@ class Folder:
         except OSError:
             return False
 
+    def holds(self, name: str, descriptor: int) -> bool:
+        """Whether the entry of that name is the open file that `descriptor` belongs to."""
+        try:
+            there = os.stat(_checked(name), dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(descriptor))
+
+    def links(self) -> list[str]:
+        """The entries that are symbolic links, sorted."""
+        with os.scandir(self.descriptor) as entries:
+            return sorted(entry.name for entry in entries if entry.is_symlink())
+
     def open(self, name: str, most: int) -> BinaryIO:
         """A regular file of at most `most` bytes, for reading."""
         descriptor = open_regular(_checked(name), most, folder=self.descriptor)
@@ -151,7 +163,7 @@ class Folder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a file by readable JSON, atomically."""
-        self.write(name, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        self.write(name, (readable_json(value) + "\n").encode())
 
     def rename(self, old: str, new: str) -> None:
         """Give an entry another name, in the place of what has it."""

@@ -129,19 +129,8 @@ def build_skeleton(spec: ModelSpec, config: Any, header: weights.Header, file: P
 
 
 def check_tensors(tensors: dict[str, Tensor], expected: Model, file: Path) -> None:
-    """Refuse weights of another type, and weights that are not numbers."""
-    for name, reference in expected.state_dict().items():
-        tensor = tensors[name]
-        if tensor.dtype != reference.dtype:
-            raise UserError(
-                f"the weight {printable(name)!r} in {printable(str(file))} is {tensor.dtype}, "
-                f"the model's is {reference.dtype}"
-            )
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(
-                f"the weight {printable(name)!r} in {printable(str(file))} holds NaN or infinity; "
-                "training diverged, so use an earlier checkpoint"
-            )
+    """Refuse weights of another shape or type, and weights that are not numbers."""
+    weights.check_tensors(tensors, expected.state_dict(), printable(str(file)))
 
 
 def materialise(

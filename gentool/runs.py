@@ -25,11 +25,18 @@ from typing import Any
 
 from gentool.errors import UserError, nearest, printable
 from gentool.files import is_dir, is_file, read_regular, user_errors, write_bytes
+from gentool.folder import Folder
 
 ROOT = Path("runs")
 LATEST = ROOT / ".latest"
 LONGEST_PATH = 8192
 """Bytes."""
+
+MOST_CONFIG, MOST_METRICS = 2**24, 2**30
+"""Bytes of config.json and metrics.jsonl that are read at most."""
+
+LONGEST_ROW, LONGEST_NAME, MOST_ROWS = 2**20, 200, 200_000
+"""Bytes of a row of metrics.jsonl, letters of a scalar's name, and rows that are kept."""
 
 
 @dataclass(frozen=True)
@@ -82,30 +89,97 @@ class Run:
     def state(self) -> Path:
         return self.path / "state"
 
+    def folder(self) -> Folder:
+        """The run's folder, held open; raises UserError where there is none."""
+        try:
+            return Folder(self.path)
+        except OSError as error:
+            shown, reason = printable(str(self.path)), error.strerror or str(error)
+            raise UserError(f"the run {shown} cannot be opened: {reason}") from error
+
+    def inner(self, name: str) -> Path:
+        """A folder of the run to write to, made where there is none; raises UserError.
+
+        Never a link, through which writing would lead out of the run.
+        """
+        with self.folder() as folder, user_errors("the run's folder", self.path / name):
+            folder.folder(name, make=True).close()
+        return self.path / name
+
     def read_config(self) -> dict[str, Any]:
         """The run's config.json; raises UserError where it cannot be read."""
-        try:
-            value = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            reason = printable(str(error), 100)
-            raise UserError(
-                f"{printable(str(self.config))} cannot be read ({reason}); is this a run directory?"
-            ) from error
-        if not isinstance(value, dict):
-            raise UserError(f"{printable(str(self.config))} does not hold a JSON object")
-        return value
+        with self.folder() as folder:
+            return read_config(folder)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Every complete line of metrics.jsonl."""
-        if not self.metrics.exists():
-            return []
-        rows = []
-        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, RecursionError):  # torn by a crash, or by hand
-                row = json.loads(line)
-                if isinstance(row, dict) and type(row.get("step")) is int:
+        """The rows of metrics.jsonl; raises UserError where it cannot be read.
+
+        What is no row is left out, and so is what is no scalar: lines torn by a crash or changed by
+        hand. Of a very long file every second row, every fourth, and so on.
+        """
+        with self.folder() as folder:
+            return read_metrics(folder)
+
+
+def read_config(folder: Folder) -> dict[str, Any]:
+    """config.json of a run's open folder; see `Run.read_config`."""
+    shown = printable(str(folder.path / "config.json"))
+    try:
+        value = json.loads(folder.read("config.json", MOST_CONFIG))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = printable(getattr(error, "strerror", None) or str(error), 160)
+        raise UserError(f"{shown} cannot be read ({reason}); is this a run directory?") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{shown} does not hold a JSON object")
+    return value
+
+
+def read_metrics(folder: Folder) -> list[dict[str, Any]]:
+    """The same of a run's open folder."""
+    name = "metrics.jsonl"
+    if not folder.has(name):
+        return []
+    rows: list[dict[str, Any]] = []
+    every, count = 1, 0
+    try:
+        with folder.open(name, MOST_METRICS) as file:
+            while line := file.readline(LONGEST_ROW):
+                row = _row(line)
+                if row is None:
+                    continue
+                count += 1
+                if count % every == 0:
                     rows.append(row)
-        return rows
+                if len(rows) > MOST_ROWS:
+                    rows, every = rows[1::2], 2 * every
+    except OSError as error:
+        shown = printable(str(folder.path / name))
+        raise UserError(f"{shown} cannot be read: {error.strerror or error}") from error
+    return rows
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics.jsonl, held to what gentool writes there; None where it is no row."""
+    try:
+        row = json.loads(line.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not _is_count(row.get("step")):
+        return None
+    kept = {k: v for k, v in row.items() if _is_scalar(v) and len(k) <= LONGEST_NAME}
+    kept["epoch"] = row["epoch"] if _is_count(row.get("epoch")) else 0
+    return kept
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_scalar(value: Any) -> bool:
+    """Text, nothing, or a number that a float can hold."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**1000
+    return value is None or isinstance(value, str | float | bool)
 
 
 def create(out: Path | None, model: str, data: str) -> Run:
@@ -226,5 +300,9 @@ def every() -> list[Run]:
     """The runs below ./runs, oldest first."""
     if not ROOT.is_dir():
         return []
-    found = [p for p in ROOT.iterdir() if (p / "config.json").is_file()]
-    return [Run(p) for p in sorted(found, key=lambda p: (p.stat().st_mtime, p.name))]
+    found = []
+    for path in ROOT.iterdir():
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if is_file(path / "config.json"):
+                found.append((path.stat().st_mtime, path.name, path))
+    return [Run(path) for *_, path in sorted(found)]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gentool.errors import UserError, printable
 from gentool.files import canonical_json, written_aside
@@ -57,19 +57,28 @@ class Header:
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
     """Write a model file atomically; equal tensors and headers give equal bytes."""
-    save_tensors(path, tensors, {KEY: canonical_json(header.to_json())})
+    with written_aside(path) as aside:
+        aside.write_bytes(model_bytes(tensors, header))
+
+
+def model_bytes(tensors: Mapping[str, Tensor], header: Header) -> bytes:
+    """A model file's content; equal tensors and headers give equal bytes."""
+    return tensor_bytes(tensors, {KEY: canonical_json(header.to_json())})
 
 
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
     """Write tensors atomically; they must not share memory with each other."""
+    with written_aside(path) as aside:
+        aside.write_bytes(tensor_bytes(tensors, metadata))
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """A safetensors file's content; the tensors must not share memory with each other."""
     from safetensors.torch import save
 
-    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    content = save(plain, metadata)
-    with written_aside(path) as aside:
-        aside.write_bytes(content)
+    return bytes(save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
 
 
 def read_header(path: Path) -> Header:
@@ -136,11 +145,26 @@ def _raw_header(path: Path, shown: str) -> dict[str, Any]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a safetensors file, as fresh aligned copies; raises UserError."""
+    return _read_tensors(path, path)
+
+
+def read_open_tensors(file: BinaryIO, path: Path) -> dict[str, Tensor]:
+    """The same of an open file; `path` is for messages."""
+    descriptor = Path(f"/dev/fd/{file.fileno()}")  # mapped, where there is such a name for it
+    if descriptor.exists():
+        return _read_tensors(descriptor, path)
+    return _read_tensors(file.read(), path)
+
+
+def _read_tensors(source: Path | bytes, path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load
 
     shown = printable(str(path))
     try:
-        with _utf8(path) as name, safe_open(name, framework="pt") as handle:
+        if isinstance(source, bytes):
+            return load(source)
+        with _utf8(source) as name, safe_open(name, framework="pt") as handle:
             # Views into the mapped file may be unaligned, and the file may be replaced meanwhile.
             return {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
     except SafetensorError as error:
@@ -162,3 +186,39 @@ def _utf8(path: Path) -> Iterator[str]:
             yield f"/dev/fd/{file.fileno()}"
     else:
         yield str(path)
+
+
+def check_tensors(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str
+) -> None:
+    """Hold tensors of a file to those of a model: names, shapes, types, and finite numbers.
+
+    Nothing may be done with tensors of a file before; raises UserError.
+
+    Args:
+        expected: may be on the meta device.
+        where: what holds the tensors, for the message.
+    """
+    import torch
+
+    wrong = next(iter(sorted(tensors.keys() ^ expected.keys())), None)
+    if wrong is not None:
+        how = "holds" if wrong in tensors else "lacks"
+        raise UserError(f"{where} {how} {printable(wrong)!r}, which does not fit its config")
+    for name, reference in expected.items():
+        tensor, shown = tensors[name], printable(name)
+        if tensor.shape != reference.shape:
+            raise UserError(
+                f"the weight {shown!r} in {where} is {tuple(tensor.shape)}, "
+                f"the model's is {tuple(reference.shape)}"
+            )
+        if tensor.dtype != reference.dtype:
+            raise UserError(
+                f"the weight {shown!r} in {where} is {tensor.dtype}, "
+                f"the model's is {reference.dtype}"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"the weight {shown!r} in {where} holds NaN or infinity; "
+                "training diverged, so use an earlier checkpoint"
+            )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gentool.data import DataOptions, load
+from gentool.folder import Folder
 from gentool.model import SGD, Adam, Batch, Model, Objective, Player, Step
 from gentool.noise import Noise
 from gentool.runs import Run
@@ -93,7 +94,7 @@ def trainer(
     run.samples.mkdir(parents=True, exist_ok=True)
     header = Header("toy", "tests", "0", {}, dataset.spec, {})
     world = world or World(torch.device("cpu"))
-    recorder = RunRecorder(run, header, model, dataset, settings, world.device)
+    recorder = RunRecorder(run, Folder(run.path), header, model, dataset, settings, world.device)
     made = Trainer(model, SPEC, dataset, settings, world, recorder)
     if double:
         made.loader.x = made.loader.x.double()

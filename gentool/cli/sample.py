@@ -111,7 +111,7 @@ def _default_out(
         if path.exists():
             raise UserError(f"{path} already exists; choose another place with --out")
         return path
-    return found.run.path / "sampled" / name
+    return found.run.inner("sampled") / name
 
 
 def _read_latents(path: Path, loaded: LoadedModel, n: int | None) -> tuple[Tensor, Tensor | None]:

@@ -96,7 +96,8 @@ def identity(
 
 
 def results_folder(run: Run) -> Path:
-    return run.path / "results"
+    """Where a run keeps what was found of it; raises UserError where that leads elsewhere."""
+    return run.inner("results")
 
 
 def write_record(record: dict[str, Any], run: Run) -> Path:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gentool.errors import printable
-from gentool.files import write_text
 from gentool.model import Model, parameter_count
 from gentool.runs import Run
 
 
-def write_card(run: Run, rows: list[dict[str, Any]], model: Model) -> None:
-    """Write README.md into the run.
+def card(
+    run: Run,
+    config: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    pictures: Sequence[str],
+    model: Model,
+) -> str:
+    """The text of README.md.
 
     What the run's files do not say, since somebody edited them, is a question mark.
+
+    Args:
+        config: the run's config.json.
+        rows: those of metrics.jsonl.
+        pictures: the names of the sample pictures, the latest last.
     """
-    config = run.read_config()
 
     def entry(*names: str) -> str:
         value: Any = config
         for name in names:
-            value = value.get(name) if isinstance(value, dict) else None
+            value = value.get(name) if isinstance(value, Mapping) else None
         return "?" if value is None else text(value)
 
-    shape = config.get("data", {}).get("shape") if isinstance(config.get("data"), dict) else None
+    data = config.get("data")
+    shape = data.get("shape") if isinstance(data, dict) else None
     sides = shape if isinstance(shape, list) else ["?"]
     last = {text(row.get("split")): row for row in rows}
-    pictures = run.pictures()
     plugin = f"{entry('plugin', 'distribution')} {entry('plugin', 'version')}"
     lines = [
         f"# {entry('model')} on {entry('data_options', 'data')}",
@@ -43,7 +53,7 @@ def write_card(run: Run, rows: list[dict[str, Any]], model: Model) -> None:
         "",
     ]
     if pictures:
-        lines += [f"![samples](samples/{text(pictures[-1].name)})", ""]
+        lines += [f"![samples](samples/{text(pictures[-1])})", ""]
     lines += ["![curves](curves.png)", "", "## Last metrics", "", "| split | scalar | value |"]
     lines += ["| --- | --- | --- |"]
     for split, row in last.items():
@@ -55,7 +65,7 @@ def write_card(run: Run, rows: list[dict[str, Any]], model: Model) -> None:
     options = config.get("config")
     if isinstance(options, dict):
         lines += [f"| {text(k)} | {text(v)} |" for k, v in options.items()]
-    write_text(run.card, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def text(value: Any) -> str:

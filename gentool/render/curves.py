@@ -6,14 +6,14 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gentool.console import is_showable
 from gentool.errors import printable
-from gentool.files import written_aside
+from gentool.files import opened_for
 
 MOST_PANELS, MOST_SPLITS = 60, 8
 
@@ -33,7 +33,7 @@ def collect(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple
     return curves
 
 
-def save_curves(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+def save_curves(rows: Iterable[Mapping[str, Any]], target: Path | BinaryIO) -> None:
     """Draw every scalar of `metrics.jsonl` over the step, one panel each, train beside test."""
     curves = dict(itertools.islice(collect(rows).items(), MOST_PANELS))
     if not curves:
@@ -54,5 +54,5 @@ def save_curves(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
             for text in axes.legend(fontsize=8).get_texts():
                 text.set_parse_math(False)  # names are shown as they are, with $ or without
                 text.set_text(printable(text.get_text(), 20))
-    with written_aside(Path(path)) as aside:
-        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
+    with opened_for(target) as file:
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from gentool.files import written_aside
+from gentool.files import opened_for
 
 
 def to_pixels(x: np.ndarray) -> np.ndarray:
@@ -94,7 +95,7 @@ def grid_image(x: np.ndarray, columns: int | None = None, smallest: int = 256) -
     return sheet.image(smallest)
 
 
-def save_grid(x: np.ndarray, path: Path, columns: int | None = None) -> None:
-    """Write uint8 images (N, C, H, W) as one PNG, atomically."""
-    with written_aside(Path(path)) as aside:
-        grid_image(x, columns).save(aside, format="PNG", optimize=False)
+def save_grid(x: np.ndarray, target: Path | BinaryIO, columns: int | None = None) -> None:
+    """Write uint8 images (N, C, H, W) as one PNG: atomically to a path, or to an open file."""
+    with opened_for(target) as file:
+        grid_image(x, columns).save(file, format="PNG", optimize=False)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gentool.files import written_aside
+from gentool.files import opened_for
 
 REAL, FAKE = "#9aa5b1", "#d1495b"
 
 
-def save_scatter(points: np.ndarray, path: Path, **details: Any) -> None:
-    """Write what `draw_scatter` draws as a PNG, atomically."""
+def save_scatter(points: np.ndarray, target: Path | BinaryIO, **details: Any) -> None:
+    """Write what `draw_scatter` draws as a PNG: atomically to a path, or to an open file."""
     figure = draw_scatter(points, **details)
-    with written_aside(Path(path)) as aside, aside.open("wb") as file:
+    with opened_for(target) as file:
         print_png(figure, file)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from gentool.folder import Folder
 from gentool.loading import build_skeleton, check_tensors, materialise
 from gentool.model import Model
 from gentool.testing.player_rules import check_objective
@@ -92,7 +93,8 @@ def resume(subject: Candidate) -> None:
     half = _rounds(whole) // 2
     _train(whole, half)
     state = subject.place("state")
-    save(state, whole.step, whole.game.snapshot(), keep=1)
+    with Folder(state) as folder:
+        save(folder, whole.step, whole.game.snapshot(), keep=1)
     _train(whole, half)
     parts = subject.trainer(steps=20)
     torch.manual_seed(99)

@@ -13,6 +13,7 @@ from gentool.console import say
 from gentool.errors import printable
 from gentool.matmul import matmul_library
 from gentool.train.distributed import world_size
+from gentool.train.job import Job
 from gentool.version import __version__
 
 
@@ -34,14 +35,22 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def compare_environment(then: Any, now: Mapping[str, Any]) -> None:
-    """Warn of whatever differs that bit-exact repetition depends on."""
+def compare(saved: Mapping[str, Any], job: Job, now: Mapping[str, Any]) -> None:
+    """Warn of whatever differs that bit-exact repetition depends on.
+
+    Args:
+        saved: the run's config.json.
+        now: the environment of this process.
+    """
+    then = saved.get("environment")
     then = then if isinstance(then, dict) else {}
     # Of a run from before the one was a choice, and before the other drew anything.
     then = {"matmul": "default", "numpy": now.get("numpy"), **then}
-    for key in sorted(now.keys() - {"gentool"}):
-        if now[key] != then.get(key):
-            say(
-                f"warning: {key} is {now[key]}, the run had {printable(str(then.get(key)))}; "
-                "it continues, but not bit for bit"
-            )
+    pairs = [(key, now[key], then.get(key)) for key in sorted(now)]
+    plugin = saved.get("plugin")
+    version = plugin.get("version") if isinstance(plugin, dict) else None
+    pairs.append((f"the plugin {job.plugin.full_name}", job.plugin.version, version))
+    for what, here, there in pairs:
+        if here != there:
+            known = "did not say" if there is None else f"had {printable(str(there), 80)}"
+            say(f"warning: {what} is {here}, the run {known}; it continues, but not bit for bit")

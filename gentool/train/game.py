@@ -12,6 +12,7 @@ from gentool.devices import copied
 from gentool.model import Model, Player
 from gentool.torch_internals import norms
 from gentool.train.batches import Draw
+from gentool.train.checks import check_checkpoint
 from gentool.train.distributed import World
 from gentool.train.ema import EMA
 from gentool.train.player import PlayerState, freeze_all_but
@@ -146,7 +147,9 @@ class Game:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up training where `checkpoint` was made."""
+        """Take up training where `checkpoint` was made; raises UserError where it does not fit."""
+        weights = self.model.state_dict()
+        check_checkpoint(checkpoint, weights, self.average is not None, self.players)
         self.step = int(checkpoint.values["step"])
         self.best = checkpoint.values["best"]
         self.model.load_state_dict(dict(checkpoint.groups["weights"]))

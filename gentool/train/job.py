@@ -108,12 +108,20 @@ def from_run(
         )
         if not isinstance(name, str) or not isinstance(distribution, str):
             raise ValueError("the model's name is no text")
+        version = saved.get("format_version", weights.FORMAT_VERSION)
+        if type(version) is not int or version < 1:
+            raise ValueError("its format_version is no number")
         noise = saved.get("noise", 1)  # before it was written down
         if type(noise) is not int:
             raise ValueError("the noise has no version")
     except (KeyError, TypeError, ValueError) as error:
         reason = printable(str(error), 100)
         raise UserError(f"{printable(str(run.config))} is not a run's config ({reason})") from error
+    if version > weights.FORMAT_VERSION:
+        raise UserError(
+            f"{printable(str(run.config))} has format version {version}, newer than this gentool "
+            f"reads ({weights.FORMAT_VERSION}); upgrade gentool"
+        )
     plugin = plugins.find(f"{distribution}:{name}")
     spec = trainable(plugin)
     settings["max_time"] = None  # a time limit holds for one process only

@@ -8,7 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gentool.errors import UserError, printable
 from gentool.train.distributed import World
+
+FIXED = 3
+"""Entries of packed `Totals` that are no scalar's."""
 
 
 class Totals(NamedTuple):
@@ -31,7 +35,7 @@ class Totals(NamedTuple):
     @classmethod
     def unpacked(cls, vector: Tensor) -> Totals:
         """The inverse of `packed`."""
-        return cls(*vector.split([len(vector) - 3, 2, 1]))
+        return cls(*vector.split([len(vector) - FIXED, 2, 1]))
 
 
 class RunningMeans:
@@ -43,15 +47,28 @@ class RunningMeans:
         wide = accumulator_dtype(self.device)
         self.sums = torch.zeros(0, dtype=wide, device=self.device)
         self.norms = torch.zeros(2, dtype=wide, device=self.device)
+        self._restored = False  # names come from a file, and nothing was added yet
         self.examples = 0  # counted by the host, which a captured step does not run
 
     def add(self, scalars: Mapping[str, Any], n: int) -> None:
         """Add means over n examples, on the device; nothing is read back here."""
         values = torch.stack([as_scalar(name, v, self.device) for name, v in scalars.items()])
+        if self._restored:
+            self._require_names(tuple(scalars))
         if not self.names:
             self.names = tuple(scalars)
             self.sums = torch.zeros_like(values, dtype=self.norms.dtype)
         self.sums.add_(values, alpha=n)
+
+    def _require_names(self, names: tuple[str, ...]) -> None:
+        """Raise UserError where the checkpoint's sums are of other scalars than the model's."""
+        if names != self.names:
+            raise UserError(
+                "the checkpoint has sums of other scalars than the model logs "
+                f"({printable(', '.join(self.names), 80)}; not {', '.join(names)}); the plugin may "
+                "be another version: install the one that the run was trained with"
+            )
+        self._restored = False
 
     def add_norm(self, norm: Tensor, counts: Tensor) -> None:
         """Add a gradient's norm where `counts`, a boolean scalar on the device, says so."""
@@ -88,9 +105,10 @@ class RunningMeans:
         if not self.world.is_main:  # the first process carries the sums of all
             vector = torch.zeros_like(vector)
         totals = Totals.unpacked(vector)
-        self.names, self.sums = names, totals.sums.clone()
         self.norms.copy_(totals.norms)
         self.examples = int(totals.examples)
+        self._restored = bool(names)
+        self.names, self.sums = names, totals.sums.clone()
 
 
 def as_scalar(name: str, value: Any, device: torch.device) -> Tensor:

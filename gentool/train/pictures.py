@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 import numpy as np
 import torch
 
 from gentool.data.dataset import Dataset
 from gentool.model import Model, Scores
-from gentool.runs import Run
 from gentool.sampling import draw_samples
 
 IMAGES = 64
@@ -18,25 +19,22 @@ LANDSCAPE = 100
 class Pictures:
     """Draws the same latents at every call, so that pictures can be compared."""
 
-    def __init__(
-        self, model: Model, dataset: Dataset, run: Run, seed: int, device: torch.device
-    ) -> None:
-        self.model, self.dataset, self.run = model, dataset, run
+    def __init__(self, model: Model, dataset: Dataset, seed: int, device: torch.device) -> None:
+        self.model, self.dataset = model, dataset
         self.seed, self.device = seed, device
 
-    def draw(self, step: int) -> None:
-        """Write samples/<step>.png."""
-        path = self.run.samples / f"{step:06d}.png"
+    def draw(self, step: int, file: BinaryIO) -> None:
+        """Write the picture of a step as a PNG."""
         if self.dataset.spec.kind == "image":
             from gentool.render.grid import save_grid, to_pixels
 
-            save_grid(to_pixels(self.samples(IMAGES)), path)
+            save_grid(to_pixels(self.samples(IMAGES)), file)
             return
         from gentool.render.scatter import save_scatter
 
         real = np.asarray(self.dataset.train.x[:POINTS])
         save_scatter(
-            self.samples(POINTS), path, real=real, title=f"step {step}", landscape=self.landscape()
+            self.samples(POINTS), file, real=real, title=f"step {step}", landscape=self.landscape()
         )
 
     def landscape(self) -> tuple[np.ndarray, tuple[float, float, float, float]] | None:

@@ -123,6 +123,18 @@ class PlayerState:
         counts = torch.isfinite(norm) if self.scaler.is_enabled() else torch.ones_like(norm) > 0
         self.means.add_norm(norm, counts)
 
+    def optimizer_entries(self, parameter: Tensor) -> dict[str, Any]:
+        """What the optimizer keeps of a parameter: tensors of the shapes and types that it needs.
+
+        Found by one step of another optimizer like it, on zeros in the parameter's shape.
+        """
+        probe = nn.Parameter(torch.zeros_like(parameter, requires_grad=False))
+        probe.grad = torch.zeros_like(probe)
+        scaled = self.scaler.is_enabled()
+        optimizer = make_optimizer(self.player.optimizer, [probe], self.device, scaled)
+        optimizer.step()
+        return dict(optimizer.state[probe])
+
     def to_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the next update depends on, as tensors and as plain JSON values.
 

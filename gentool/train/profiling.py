@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from gentool.files import user_errors
+from gentool.folder import Folder
 
 SKIP, STEPS = 10, 20
 ROWS = 12
@@ -14,16 +18,16 @@ ROWS = 12
 class Profile:
     """Traces steps 11 to 30 of a training, then writes ``profile.json`` and keeps a table."""
 
-    def __init__(self, path: Path | None) -> None:
-        """`path` is where the trace goes; None makes every call free."""
-        self.path, self.table = path, ""
+    def __init__(self, folder: Folder | None) -> None:
+        """`folder` is where the trace goes; None makes every call free."""
+        self.folder, self.table = folder, ""
         self.graphs: dict[str, str] = {}  # how each player's updates ran
         self._count = 0
         self._profiler: profile | None = None
 
     def step(self) -> None:
         """Count a step; start and stop the trace at its ends."""
-        if self.path is None:
+        if self.folder is None:
             return
         self._count += 1
         if self._count == SKIP:
@@ -34,7 +38,11 @@ class Profile:
             self._profiler.start()
         elif self._count == SKIP + STEPS and self._profiler is not None:
             self._profiler.stop()
-            self._profiler.export_chrome_trace(str(self.path))
+            with tempfile.TemporaryDirectory(prefix="gentool-profile-") as aside:
+                trace = Path(aside) / "profile.json"  # torch writes to a path alone
+                self._profiler.export_chrome_trace(str(trace))
+                with user_errors("the profile", self.folder.path / trace.name):
+                    self.folder.write(trace.name, trace.read_bytes())
             self.table = self._summary(self._profiler)
             self._profiler = None
 

@@ -9,20 +9,22 @@ from typing import Any
 import torch
 
 from gentool.data.dataset import Dataset
+from gentool.errors import UserError, printable
 from gentool.files import user_errors
+from gentool.folder import Folder
 from gentool.hooks import Events
 from gentool.model import Model
-from gentool.render.card import write_card
 from gentool.runs import Run
 from gentool.train.display import Display, FollowedDisplay, TerminalDisplay
 from gentool.train.log import MetricsLog
 from gentool.train.pictures import Pictures
 from gentool.train.profiling import Profile
 from gentool.train.progress import Follower
-from gentool.train.saver import Saver
+from gentool.train.saver import Saver, require_there
 from gentool.train.settings import TrainSettings
 from gentool.train.state import Checkpoint
 from gentool.train.stopping import Stopped
+from gentool.train.summary import summarise
 from gentool.train.watchdog import Watchdog
 from gentool.weights import Header
 
@@ -91,6 +93,7 @@ class RunRecorder(Recorder):
     def __init__(
         self,
         run: Run,
+        folder: Folder,
         header: Header,
         model: Model,
         dataset: Dataset,
@@ -100,16 +103,17 @@ class RunRecorder(Recorder):
     ) -> None:
         """
         Args:
+            folder: the run's, held open and locked.
             header: what the run's model file says of itself.
             model: on the device.
             follower: called with how training stands, instead of a terminal's display.
         """
-        self.run, self.model = run, model
-        self.pictures = Pictures(model, dataset, run, settings.seed, device)
+        self.run, self.folder, self.model = run, folder, model
+        self.pictures = Pictures(model, dataset, settings.seed, device)
         self.watchdog = Watchdog(model, dataset, settings.seed, device)
         self.events = Events(settings.log or ())
-        self.saver = Saver(run, header, settings.keep)
-        self.profile = Profile(run.profile if settings.profile else None)
+        self.saver = Saver(folder, header, settings.keep)
+        self.profile = Profile(folder if settings.profile else None)
         self.follower = follower
         self.log: MetricsLog | None = None
         self.display = Display(1, 1, 1)  # until `begin`
@@ -126,7 +130,7 @@ class RunRecorder(Recorder):
 
     def _log(self) -> MetricsLog:
         if self.log is None:
-            self.log = MetricsLog(self.run.metrics)
+            self.log = MetricsLog(self.folder)
         return self.log
 
     def started(self) -> None:
@@ -160,8 +164,13 @@ class RunRecorder(Recorder):
 
     def picture(self, step: int) -> None:
         """Draw samples; the model is in eval mode."""
-        with user_errors("the sample picture", self.run.samples):
-            self.pictures.draw(step)
+        require_there(self.folder)
+        with (
+            user_errors("the sample picture", self.run.samples),
+            self.folder.folder("samples", make=True) as samples,
+            samples.written(f"{step:06d}.png") as file,
+        ):
+            self.pictures.draw(step, file)
 
     def watched(self) -> Rows:
         """What a look at samples gives, as another split's row; the model is in eval mode."""
@@ -199,7 +208,7 @@ class RunRecorder(Recorder):
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Cut metrics.jsonl to what `checkpoint` knows of, and write the model it holds."""
-        self.log = MetricsLog(self.run.metrics, int(checkpoint.values["metrics_bytes"]))
+        self.log = MetricsLog(self.folder, int(checkpoint.values["metrics_bytes"]))
         self.saver.derive(checkpoint)
 
     def flush(self) -> None:
@@ -220,11 +229,13 @@ class RunRecorder(Recorder):
         """Sum the run up, and tell the loggers."""
         self._summarise()
         self.events.finished(self.run)
+        self._require_name()
 
     def stopped(self, reason: Stopped) -> Stopped:
         """The same early on; returns the reason with how to go on."""
         self._summarise()
         self.events.failed(self.run, reason)
+        self._require_name()
         command = f"gentool resume {shlex.quote(str(self.run.path))}"
         return Stopped(f"{reason}; go on with: {command}", reason.code)
 
@@ -234,12 +245,13 @@ class RunRecorder(Recorder):
 
     def _summarise(self) -> None:
         """Curves, film and model card, from what the run has so far."""
-        from gentool.render.curves import save_curves
-        from gentool.render.film import save_film
+        require_there(self.folder)
+        summarise(self.run, self.folder, self.model)
 
-        run, rows = self.run, self.run.read_metrics()
-        with user_errors("the run's summary", run.path):
-            save_curves(rows, run.curves)
-            if len(pictures := run.pictures()) > 2:
-                save_film(pictures, run.film)
-            write_card(run, rows, self.model)
+    def _require_name(self) -> None:
+        """Say where the run is not called any more what it was."""
+        if not self.folder.is_at(self.run.path):
+            raise UserError(
+                f"the run's folder {printable(str(self.run.path))} was moved while it was trained; "
+                "everything is saved, under its new name"
+            )

@@ -6,16 +6,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from gentool.errors import UserError, printable
 from gentool.files import user_errors
-from gentool.runs import Run
+from gentool.folder import Folder
 from gentool.train.state import Checkpoint, save
-from gentool.weights import Header, save_model
+from gentool.weights import Header, model_bytes
 
 
 class Saver:
     """Saves one checkpoint at a time in a thread; what goes wrong there is raised at the next."""
 
-    def __init__(self, run: Run, header: Header, keep: int) -> None:
-        self.run, self.header, self.keep = run, header, keep
+    def __init__(self, folder: Folder, header: Header, keep: int) -> None:
+        """`folder` is the run's; `keep` says how many checkpoints stay."""
+        self.folder, self.header, self.keep = folder, header, keep
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
         self._pending: Future[None] | None = None
 
@@ -40,16 +41,28 @@ class Saver:
         Also done on resume: a process may die between a checkpoint and what follows from it.
         """
         weights = checkpoint.groups.get("average", checkpoint.groups["weights"])
-        with user_errors("the model", self.run.model):
-            save_model(self.run.model, weights, self.header)
-            if checkpoint.values["is_best"]:
-                save_model(self.run.best, weights, self.header)
+        content = model_bytes(weights, self.header)
+        names = [
+            "model.safetensors",
+            *(["best.safetensors"] if checkpoint.values["is_best"] else []),
+        ]
+        for name in names:
+            with user_errors("the model", self.folder.path / name):
+                self.folder.write(name, content)
 
     def _save(self, checkpoint: Checkpoint) -> None:
-        if not self.run.path.is_dir():
-            raise UserError(
-                f"the run's folder {printable(str(self.run.path))} is gone, so nothing can be "
-                "saved; put it back, or train again"
-            )
-        save(self.run.state, checkpoint.values["step"], checkpoint, self.keep)
+        require_there(self.folder)
+        with user_errors("the checkpoints", self.folder.path / "state"):
+            state = self.folder.folder("state", make=True)
+        with state:
+            save(state, checkpoint.values["step"], checkpoint, self.keep)
         self.derive(checkpoint)
+
+
+def require_there(folder: Folder) -> None:
+    """Raise UserError where the run's folder was deleted while it is trained."""
+    if folder.is_gone():
+        raise UserError(
+            f"the run's folder {printable(str(folder.path))} was deleted, so nothing can be "
+            "saved; train again"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,23 +16,23 @@ from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
 from gentool.devices import pick_device, set_up
 from gentool.errors import UserError, printable
-from gentool.files import user_errors, write_json
+from gentool.files import user_errors
+from gentool.folder import Folder
 from gentool.hooks import Events
-from gentool.litter import sweep_run
 from gentool.matmul import choose_matmul, prove_matmul
 from gentool.model import Model
 from gentool.ops import noise
 from gentool.runs import Run
 from gentool.train import distributed
+from gentool.train.checks import most_bytes
+from gentool.train.claim import locked_run, newest, refuse_second
 from gentool.train.distributed import World
-from gentool.train.environment import compare_environment, environment
+from gentool.train.environment import compare, environment
 from gentool.train.job import Job, check_data, from_run, make_model
-from gentool.train.lock import locked
 from gentool.train.loop import Trainer
 from gentool.train.progress import Follower
 from gentool.train.recorder import Recorder, RunRecorder
 from gentool.train.rehearsal import rehearsal
-from gentool.train.state import load_newest, stored
 from gentool.train.stopping import Stopped
 
 
@@ -51,12 +52,14 @@ def start(job: Job, out: Path | None = None, progress: Follower | None = None) -
         if s.world.is_main:
             path = str(runs.create(out, job.plugin.name, s.dataset.name).path)
         run = Run(Path(s.world.from_main(path)))
-        with locked_run(run, s.world):
-            trainer, recorder = s.trainer(run)
-            if s.world.is_main:
+        with locked_run(run, s.world) as folder:
+            if folder is not None:
+                refuse_second(folder)
+            trainer, recorder = s.trainer(run, folder)
+            if folder is not None:
                 content = job.to_json(s.dataset) | {"environment": environment(s.world.device)}
                 with user_errors("the run's config", run.config):
-                    write_json(run.config, content)
+                    folder.write_json(run.config.name, content)
                 s.say(f"training {job.plugin.name} on {s.dataset.name} into {run.path}")
             finish(trainer, recorder)
     return run
@@ -80,20 +83,23 @@ def resume(
     with session(job, progress) as s:
         if s.dataset.fingerprint != saved.get("fingerprint"):
             raise UserError(
-                f"the data {printable(job.data_options.data)!r} is not what the run {run.path} was "
-                "trained on; put the old data back, or start a new run"
+                f"the data {printable(job.data_options.data)!r} is not what the run "
+                f"{printable(str(run.path))} was trained on; put the old data back, or start a "
+                "new run"
             )
-        with locked_run(run, s.world):  # before anything of the run is touched
-            trainer, recorder = s.trainer(run)
-            if has_checkpoints(run):
-                trainer.restore(load_newest(run.state))
-            if s.world.is_main:
-                compare_environment(saved.get("environment"), environment(s.world.device))
+        with locked_run(run, s.world) as folder:  # before anything of the run is touched
+            trainer, recorder = s.trainer(run, folder)
+            if (checkpoint := newest(run, most_bytes(trainer.model.state_dict()))) is not None:
+                trainer.restore(checkpoint)
+            if folder is not None:
+                compare(saved, job, environment(s.world.device))
                 if trainer.step >= trainer.total:
                     s.say(
                         f"{run.path} is finished at step {trainer.step}; ask for more with --epochs"
                     )
-                write_json(run.config, {**saved, "settings": options.to_json(job.settings)})
+                content = {**saved, "settings": options.to_json(job.settings)}
+                with user_errors("the run's config", run.config):
+                    folder.write_json(run.config.name, content)
             finish(trainer, recorder)
     return run
 
@@ -113,13 +119,18 @@ class Session:
         if self.progress is None:
             say(message)
 
-    def trainer(self, run: Run) -> tuple[Trainer, Recorder]:
-        """What trains, and what records it; the latter does nothing but in the main process."""
+    def trainer(self, run: Run, folder: Folder | None) -> tuple[Trainer, Recorder]:
+        """What trains, and what records it; the latter does nothing but in the main process.
+
+        Args:
+            folder: the run's, locked; None in any other process.
+        """
         job, world, dataset, model = self.job, self.world, self.dataset, self.model
         recorder = Recorder()
-        if world.is_main:
+        if folder is not None:
             recorder = RunRecorder(
                 run,
+                folder,
                 job.header(dataset.spec),
                 model,
                 dataset,
@@ -153,6 +164,7 @@ def session(job: Job, progress: Follower | None) -> Iterator[Session]:
         with world.main_first(), loading_bar() as bar:
             show = bar if progress is None else _silent
             dataset = data.load(job.data_options, progress=show)
+        require_same_data(world, dataset)
         check_data(job, dataset.spec)
         model = make_model(job, dataset).to(world.device)
         with noise.version(drawn):
@@ -162,34 +174,19 @@ def session(job: Job, progress: Follower | None) -> Iterator[Session]:
         distributed.leave()
 
 
+def require_same_data(world: World, dataset: Dataset) -> None:
+    """Raise UserError, in every process, where they do not all read the same data."""
+    digest = hashlib.sha256(dataset.fingerprint.encode()).digest()
+    mine = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
+    if any(not torch.equal(mine, other) for other in world.gather(mine)):
+        raise UserError(
+            f"the processes read different data under the name {printable(dataset.name)!r}; give "
+            "all of them the same files, and the same --data"
+        )
+
+
 def _silent(what: str, done: int, total: int) -> None:
     """Progress of loading that nobody looks at."""
-
-
-@contextmanager
-def locked_run(run: Run, world: World) -> Iterator[None]:
-    """Lock the run, by the process that writes it, and clear what a killed one left."""
-    if not world.is_main:
-        yield
-        return
-    with locked(run.path):
-        sweep_run(run.path)
-        yield
-
-
-def has_checkpoints(run: Run) -> bool:
-    """Whether there is something to go on from; without, a run that wrote nothing starts again.
-
-    Raises UserError where a run has metrics but no checkpoint: it would be trained over.
-    """
-    if stored(run.state):
-        return True
-    if run.metrics.exists() and run.metrics.stat().st_size:
-        raise UserError(
-            f"the checkpoints of {printable(str(run.path))} are gone, so it cannot go on; "
-            "its model can still be sampled, or train a new run"
-        )
-    return False
 
 
 def finish(trainer: Trainer, recorder: Recorder) -> None:

@@ -1,0 +1,66 @@
+"""Making a run this training's own: its lock, its folder, and what it goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gentool.errors import UserError, printable
+from gentool.files import user_errors
+from gentool.folder import Folder
+from gentool.litter import sweep_run
+from gentool.runs import Run, read_metrics
+from gentool.train.distributed import World
+from gentool.train.lock import locked
+from gentool.train.state import Checkpoint, load_newest, stored
+
+
+@contextmanager
+def locked_run(run: Run, world: World) -> Iterator[Folder | None]:
+    """Lock the run, by the process that writes it, and clear what a killed one left.
+
+    Yields its folder, held open; None in the processes that do not write.
+    """
+    if not world.is_main:
+        yield None
+        return
+    with locked(run.path) as folder:
+        if links := folder.links():
+            raise UserError(
+                f"{printable(links[0])!r} in {printable(str(run.path))} is a symbolic link, and "
+                "training would write where it leads; put the file itself there"
+            )
+        sweep_run(run.path)
+        yield folder
+
+
+def newest(run: Run, most: int) -> Checkpoint | None:
+    """What to go on from; None for a run that wrote nothing yet, which starts again.
+
+    Raises UserError where a run has metrics but no checkpoint: it would be trained over.
+
+    Args:
+        most: bytes that a file of its tensors may have.
+    """
+    with run.folder() as folder:
+        if folder.has(run.state.name):
+            with user_errors("the checkpoints", run.state):
+                state = folder.folder(run.state.name)
+            with state:
+                if stored(state):
+                    return load_newest(state, most)
+        if folder.has(run.metrics.name) and read_metrics(folder):
+            raise UserError(
+                f"the checkpoints of {printable(str(run.path))} are gone, so it cannot go on; "
+                "its model can still be sampled, or train a new run"
+            )
+    return None
+
+
+def refuse_second(folder: Folder) -> None:
+    """Refuse a folder in which another training began since it was found to be empty."""
+    if folder.has("config.json"):
+        raise UserError(
+            f"{printable(str(folder.path))} holds a run that began at the same time; "
+            "choose another --out"
+        )
