@@ -39,6 +39,9 @@ class TrainedRun(os.PathLike[str]):
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # text will do
+
     def __fspath__(self) -> str:
         return str(self.path)
 
@@ -149,9 +152,9 @@ def evaluate(run: Sequence[RunLike], **rest: Any) -> list[dict[str, Any]]: ...
 def evaluate(
     run: RunLike | Sequence[RunLike] | None = None,
     *,
-    metrics: Iterable[str] | None = None,
-    data: str | None = None,
-    cache: str | None = None,
+    metrics: str | Iterable[str] | None = None,
+    data: RunLike | None = None,
+    cache: RunLike | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     **plan: Any,
@@ -176,13 +179,15 @@ def evaluate(
 
     one = run is None or isinstance(run, str | os.PathLike)
     sources = [] if run is None else [run] if isinstance(run, str | os.PathLike) else list(run)
+    if not one and not sources:
+        return []
     with loading_bar() as bar:
         records = judge(
             [os.fspath(source) for source in sources],
             asked,
-            data=data,
-            metrics=metrics,
-            cache=cache,
+            data=None if data is None else os.fspath(data),
+            metrics=[metrics] if isinstance(metrics, str) else metrics,
+            cache=None if cache is None else os.fspath(cache),
             device=device,
             progress=progress or bar,
         )

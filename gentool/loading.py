@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gentool import options, plugins, runs, weights
+from gentool.devices import pick_device
 from gentool.errors import UserError, printable
 from gentool.model import Model
 from gentool.render.notebook import Samples
@@ -81,6 +82,7 @@ def load(
         UserError: where the file is missing, damaged, not gentool's, or its plugin is not here.
     """
     file = runs.locate(path).file
+    place = pick_device(str(device))
     header = weights.read_header(file)
     plugin = find_plugin(header, file)
     spec = plugins.spec_of(plugin)
@@ -89,7 +91,7 @@ def load(
     tensors = weights.read_tensors(file)
     check_tensors(tensors, expected, file)
     model = materialise(spec, config, header, expected, tensors)
-    return LoadedModel(model.to(device).eval(), header, spec, config)
+    return LoadedModel(model.to(place).eval(), header, spec, config)
 
 
 def find_plugin(header: weights.Header, file: Path) -> plugins.Plugin:

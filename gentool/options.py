@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
+import os
 import tomllib
 import types
 import typing
@@ -181,7 +183,8 @@ def check(field: Field, value: Any) -> Any:
     """Hold a value, from whatever source, to the field's type and bounds; raises UserError.
 
     Returns:
-        the value in its normal form: lists as tuples, ints as floats where a float is asked for.
+        the value in its normal form: lists as tuples, ints as floats where a float is asked for,
+        numpy's numbers as Python's, paths as text.
     """
     if value is None:
         if field.optional:
@@ -196,7 +199,19 @@ def check(field: Field, value: Any) -> Any:
     return _check_one(field, value)
 
 
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and paths, which scripts hand over, as what a file would hold."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    return (
+        float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else value
+    )
+
+
 def _check_one(field: Field, value: Any) -> Any:
+    value = _plain(value)
     if field.base is not str and isinstance(value, str) and value in field.choices:
         return value
     if isinstance(value, int) and abs(value) >= 2**63:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import index
 
 import torch
 from torch import Tensor
@@ -37,7 +38,13 @@ def draw_samples(
 
     Returns:
         float32 on the CPU: images (n, C, H, W) in [0, 1], or points (n, D).
+
+    Raises:
+        UserError: for n below 1.
     """
+    n, seed = index(n), index(seed)  # numpy's too
+    if n < 1:
+        raise UserError(f"{n} samples cannot be drawn; ask for at least 1")
     return torch.cat(list(stream(model, n, device, seed=seed, labels=labels, z=z, draw=draw)))
 
 

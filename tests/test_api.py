@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import Result
@@ -124,3 +125,18 @@ def test_the_package_train_is_the_function_too() -> None:
     import gentool.train.settings
 
     assert callable(gentool.train) and gentool.train.settings.TrainSettings
+
+
+@pytest.mark.slow
+def test_what_scripts_hand_over(here: Path) -> None:
+    run = gentool.train("vae", **{**SMALL, "hidden": [16]}, progress=lambda now: None)
+    model = gentool.load(run)
+    assert torch.equal(model.sample(2, seed=np.int64(3)), model.sample(2, seed=3))
+    with pytest.raises(gentool.UserError, match="at least 1"):
+        model.sample(0)
+    with pytest.raises(gentool.UserError, match="--device 'gpu' is unknown"):
+        gentool.load(run, "gpu")
+    asked = {"n": np.int64(20), "metrics": "elbo", "data": Path("glyphs:256"), "k": 2}
+    assert gentool.evaluate(run, **asked)["values"]["neg_elbo"]["mean"] > 0
+    assert gentool.evaluate([], metrics="elbo") == []
+    assert gentool.TrainedRun(str(run.path)).metrics() == run.metrics()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +136,27 @@ def test_core_options_have_help_and_distinct_flags() -> None:
     fields = core_fields()
     assert all(f.option.help for f in fields)
     assert len({f.flag for f in fields}) == len(fields)
+
+
+def test_numbers_of_numpy_and_paths_are_plain_values() -> None:
+    @dataclass(frozen=True)
+    class Scripted:
+        count: int = 1
+        rate: float = 0.5
+        sizes: tuple[int, ...] = (1,)
+        data: str = ""
+
+    built = build(
+        Scripted,
+        {
+            "count": np.int64(3),
+            "rate": np.float32(0.25),
+            "sizes": [np.int32(4), 5],
+            "data": Path("a") / "b",
+        },
+    )
+    assert built == Scripted(3, 0.25, (4, 5), str(Path("a") / "b"))
+    assert [type(v) for v in (built.count, built.rate, *built.sizes)] == [int, float, int, int]
+    for wrong in (np.bool_(True), np.float64(1.0)):
+        with pytest.raises(UserError, match="a whole number"):
+            build(Scripted, {"count": wrong})
