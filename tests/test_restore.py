@@ -21,6 +21,7 @@ from gentool.restore.maximum import maximise
 from gentool.restore.posterior import Schedule
 from gentool.restore.restorable import RestorableModel
 from gentool.restore.target import Target
+from gentool.train.stopping import Stopped, StopRequest
 
 FEW = "--warmup 20 --draws 12 --chains 2"
 
@@ -147,6 +148,19 @@ def test_image_files_small_grey_and_with_holes(folder: Path, tmp_path: Path) -> 
     facts = json.loads(text)
     assert code == 0 and "error" not in facts["images"][0]
     assert np.load(tmp_path / "r.npz")["samples"].shape == (1, 8, 3, 16, 16)
+
+
+def test_ctrl_c_writes_what_there_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Stopped("stopped by SIGINT", 130)
+    steps = iter(range(10_000))
+    monkeypatch.setattr(StopRequest, "pending", lambda self: stopped if next(steps) > 30 else None)
+    line = f"restore {folder / 'vae'} test:0-1 --missing left --warmup 20 --draws 100000"
+    found = CliRunner().invoke(app, shlex.split(f"{line} --json --out {tmp_path / 'r.png'}"))
+    assert found.exception is stopped
+    assert any("stopped early" in note for note in json.loads(found.stdout)["notes"])
+    assert 1 < np.load(tmp_path / "r.npz")["chains"].shape[2] < 20
 
 
 def test_nothing_left_samples_the_prior_and_says_so(folder: Path, tmp_path: Path) -> None:
