@@ -135,7 +135,10 @@ _METRICS: list[MetricInfo] = [
         "gentool.restore.recovery:recovery",
         "model",
         frozenset({"images"}),
-        (Value("blank", "near"),),
+        (
+            Value("blank", "near"),
+            *(Value(f"recovery_{m}", "lower", 0.0) for m in (25, 75, 100, 300, 500)),
+        ),
         arguments=("measurements",),
         default=False,
     ),
