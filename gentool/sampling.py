@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from operator import index
 
 import torch
@@ -110,3 +111,76 @@ def stream(
             chosen = None if labels is None else labels[start:stop].to(device)
             x = model.sample(latents, chosen, noise if draw else None).float().cpu()
         yield x
+
+
+SAMPLES = 64
+"""Drawn where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many samples, of which classes, and their places in a grid.
+
+    Attributes:
+        labels: int64 (n,) of a class-conditional model, float32 (n, K) of one that is told
+            attributes, else None.
+        columns: of the grid, with one row a class.
+        cells: the place of each sample in that grid.
+    """
+
+    n: int
+    labels: Tensor | None = None
+    columns: int | None = None
+    cells: list[int] | None = None
+
+
+def arrange(
+    model: Model,
+    wanted: str | None,
+    n: int,
+    given: Tensor | None = None,
+    name: str = "model",
+    values: Mapping[str, float] | None = None,
+) -> Layout:
+    """Which classes or attributes are drawn, and where they lie in a grid.
+
+    Args:
+        wanted: a class by number or name, "all" for one row a class; None: all, or `given`.
+        n: how many; 0 leaves it to the layout.
+        given: labels that came with the latents.
+        name: what the model is called in a complaint.
+        values: of attributes, for a model that is told some.
+
+    Raises:
+        UserError: for a class that there is not.
+    """
+    if model.condition:
+        if wanted is not None:
+            raise UserError("--class is for models that are told a class; this one takes --set")
+        return Layout(n or SAMPLES, attribute_values(model, values or {}, n or SAMPLES))
+    names, count = model.data.classes, model.classes
+    if not count:
+        if wanted is not None:
+            raise UserError(
+                f"this {name} is not class-conditional; "
+                "train one with --conditional to sample a class"
+            )
+        return Layout(n or SAMPLES)
+    if wanted is None and given is not None:
+        return Layout(n, given)
+    if wanted in (None, "all"):
+        columns = -(-(n or SAMPLES) // count)
+        n = n or columns * count  # by default whole rows
+        per_class = torch.tensor([n // count + (label < n % count) for label in range(count)])
+        labels = torch.arange(count).repeat_interleave(per_class)
+        cells = [row * columns + i for row, k in enumerate(per_class.tolist()) for i in range(k)]
+        return Layout(n, labels, columns, cells)
+    assert wanted is not None
+    if wanted in names:
+        return Layout(n or SAMPLES, torch.full((n or SAMPLES,), names.index(wanted)))
+    if wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) < count:
+        return Layout(n or SAMPLES, torch.full((n or SAMPLES,), int(wanted[:9])))
+    raise UserError(
+        f"--class {printable(wanted)!r} is none of {', '.join(map(printable, names[:20]))}"
+        f"{nearest(wanted, names)}"
+    )

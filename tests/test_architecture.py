@@ -82,6 +82,7 @@ FLOORS = [
     {"metrics", "testing", "checkup"},
     {"latent"},
     {"restore"},
+    {"explore"},
     {"verify"},
     {"api"},
     {"cli", "__main__"},

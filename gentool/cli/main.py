@@ -36,6 +36,7 @@ class Root(LazyGroup):
         "restore": Verb(
             "gentool.cli.restore:restore", "Fill holes, sharpen, colourise; say how sure it is."
         ),
+        "explore": Verb("gentool.cli.explore:explore", "Play with a model in a browser."),
         "evaluate": Verb("gentool.cli.evaluate:evaluate", "Judge trained models.", "Judge"),
         "verify": Verb("gentool.cli.verify:verify", "Reproduce published numbers.", "Judge"),
         "export": Verb("gentool.cli.export:export", "Write a model in another format."),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gentool.console import loading_bar, say, tell
-from gentool.errors import UserError, check_whole, nearest, printable
+from gentool.errors import UserError, check_whole, printable
 from gentool.files import check_out
 
 if TYPE_CHECKING:
@@ -20,10 +19,11 @@ if TYPE_CHECKING:
 
     from gentool.loading import LoadedModel
     from gentool.runs import Source
+    from gentool.sampling import Layout
 
 MOST = 1_000_000
-SAMPLES = 64
-"""Drawn where --n does not say."""
+LITERAL = "z:"
+"""How a latent begins that is written out."""
 
 
 def sample(
@@ -40,7 +40,8 @@ def sample(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="One seed, one picture, anywhere.")] = 0,
     z: Annotated[
-        Path | None, typer.Option("--z", help="Latents of your own: .npy, or .npz with 'z'.")
+        str | None,
+        typer.Option("--z", help="Latents of your own: .npy, .npz with 'z', or as z:0.5,-1."),
     ] = None,
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw x ~ p(x|z) instead of taking its mean.")
@@ -76,25 +77,8 @@ def sample(
     tell(str(path))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How many samples, of which classes or attributes, and their places in a grid.
-
-    Attributes:
-        labels: int64 (n,) of a class-conditional model, float32 (n, K) of one that is told
-            attributes, else None.
-        columns: of the grid, with one row a class.
-        cells: the place of each sample in that grid.
-    """
-
-    n: int
-    labels: Tensor | None = None
-    columns: int | None = None
-    cells: list[int] | None = None
-
-
 def _default_out(
-    found: Source, n: int, seed: int, class_: str | None, draw: bool, z: Path | None
+    found: Source, n: int, seed: int, class_: str | None, draw: bool, z: str | None
 ) -> Path:
     """Into the run that was sampled; beside the caller where it was a lone file.
 
@@ -102,7 +86,7 @@ def _default_out(
     """
     import re
 
-    asked = [f"n{n}", f"seed{seed}" if z is None else f"z-{z.stem}"]
+    asked = [f"n{n}", f"seed{seed}" if z is None else _stem(z)]
     asked += [f"class-{class_}"] if class_ else []
     asked += ["drawn"] if draw else []
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(asked)) + ".png"
@@ -114,12 +98,24 @@ def _default_out(
     return found.run.inner("sampled") / name
 
 
-def _read_latents(path: Path, loaded: LoadedModel, n: int | None) -> tuple[Tensor, Tensor | None]:
-    from gentool.latent.locate import read_latents
+def _stem(z: str) -> str:
+    """A few characters for a name of a picture of these latents."""
+    from zlib import crc32
 
-    latents, labels = read_latents(path, loaded.model)
+    literal = z.startswith(LITERAL)
+    return f"z-{crc32(z.encode()):08x}" if literal else f"z-{Path(z).stem}"
+
+
+def _read_latents(text: str, loaded: LoadedModel, n: int | None) -> tuple[Tensor, Tensor | None]:
+    from gentool.latent.locate import read_latents, read_literal
+
+    labels = None
+    if text.startswith(LITERAL):
+        latents = read_literal(text, loaded.model)
+    else:
+        latents, labels = read_latents(Path(text), loaded.model)
     if n is not None and n != len(latents):
-        shown = printable(str(path))
+        shown = printable(text, 80)
         raise UserError(f"--z {shown} holds {len(latents)} latents, so leave --n {n} out")
     return latents, labels
 
@@ -128,41 +124,14 @@ def _layout(
     loaded: LoadedModel, wanted: str | None, asked: str | None, n: int, given: Tensor | None
 ) -> Layout:
     """Which classes are drawn. `given` are the labels that came with the latents."""
-    import torch
+    from gentool.sampling import SAMPLES, Layout, arrange, attribute_values
 
     if asked is not None or loaded.model.condition:
-        from gentool.sampling import attribute_values
-
         if wanted is not None:
             raise UserError("--class is for models that are told a class; this one takes --set")
         n = n or SAMPLES
         return Layout(n, attribute_values(loaded.model, _values(asked or ""), n))
-    names, count = loaded.header.data.classes, loaded.model.classes
-    if not count:
-        if wanted is not None:
-            raise UserError(
-                f"this {loaded.header.model} is not class-conditional; "
-                "train one with --conditional to sample a class"
-            )
-        return Layout(n or SAMPLES)
-    if wanted is None and given is not None:
-        return Layout(n, given)
-    if wanted in (None, "all"):
-        columns = -(-(n or SAMPLES) // count)
-        n = n or columns * count  # by default whole rows
-        per_class = torch.tensor([n // count + (label < n % count) for label in range(count)])
-        labels = torch.arange(count).repeat_interleave(per_class)
-        cells = [row * columns + i for row, k in enumerate(per_class.tolist()) for i in range(k)]
-        return Layout(n, labels, columns, cells)
-    assert wanted is not None
-    if wanted in names:
-        return Layout(n or SAMPLES, torch.full((n or SAMPLES,), names.index(wanted)))
-    if wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) < count:
-        return Layout(n or SAMPLES, torch.full((n or SAMPLES,), int(wanted[:9])))
-    raise UserError(
-        f"--class {printable(wanted)!r} is none of {', '.join(map(printable, names[:20]))}"
-        f"{nearest(wanted, names)}"
-    )
+    return arrange(loaded.model, wanted, n, given, loaded.header.model)
 
 
 def _beside(loaded: LoadedModel, labels: np.ndarray | None) -> dict[str, Any]:

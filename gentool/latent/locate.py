@@ -21,7 +21,16 @@ from gentool.data.options import Channels, DataOptions, Fit
 from gentool.data.sources.npyfile import open_arrays
 from gentool.errors import UserError, nearest, printable
 from gentool.latent.invert import Descent
-from gentool.latent.points import Example, Latents, Picture, Point, Seed, parse_all, title
+from gentool.latent.points import (
+    Example,
+    Latents,
+    Literal,
+    Picture,
+    Point,
+    Seed,
+    parse_all,
+    title,
+)
 from gentool.latent.prior import draw
 from gentool.latent.reconstruct import Method, Reconstruction, reconstruct
 from gentool.model import Model
@@ -101,6 +110,9 @@ class Locator:
             if isinstance(point, Seed):
                 latents.append(draw(self.model, 1, point.number)[0].cpu())
                 labels.append(self.class_of(point))
+            elif isinstance(point, Literal):
+                latents.append(read_literal(f"z:{point.text}", self.model)[0])
+                labels.append(0 if self.label is None else class_number(self.model, self.label))
             else:
                 x, label = self.example(point)
                 examples.append((len(latents), x, label))
@@ -298,3 +310,22 @@ def read_latents(path: Path, model: Model) -> tuple[Tensor, Tensor | None]:
     if not 0 <= labels.min() <= labels.max() < model.classes:
         raise UserError(f"{shown}: its labels are not from 0 to {model.classes - 1}")
     return torch.from_numpy(z), torch.from_numpy(labels)
+
+
+def read_literal(text: str, model: Model) -> Tensor:
+    """One latent that is written out, ``z:0.5,-1.25``; raises UserError.
+
+    Returns:
+        float32 (1, *latent_shape).
+    """
+    shown, wanted = printable(text, 60), math.prod(model.latent_shape)
+    words = text.removeprefix("z:").split(",")
+    if len(words) != wanted:
+        raise UserError(f"{shown!r} has {len(words)} numbers, and the model's latents {wanted}")
+    try:
+        z = np.array([np.float32(word) for word in words])
+    except ValueError:
+        raise UserError(f"{shown!r} is no latent; write numbers, as in z:0.5,-1.25") from None
+    if not np.isfinite(z).all():
+        raise UserError(f"{shown!r} holds a number that is not finite, or too large")
+    return torch.from_numpy(z).view(1, *model.latent_shape)

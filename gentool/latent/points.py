@@ -6,6 +6,7 @@ face.png  folder/          an image, or every image of a folder: encoded or inve
 test:12  train:0-7         an example, or several, of the run's own data
 mnist:test:12              an example of another source; faces:500:train:0-7 works too
 z.npy  z.npz:4  z.npz:0-7  latents from a file, all of them or some rows
+z:0.5,-1.25                one latent, number by number
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MOST = 100_000
 
 FORMS = (
     "seed:7, an image file or folder, test:12, SRC:SPLIT:INDEX such as mnist:test:12, latents in a "
-    ".npy or .npz, or class:3"
+    ".npy or .npz, z:0.5,-1, or class:3"
 )
 
 
@@ -60,7 +61,14 @@ class Latents:
     rows: tuple[int, ...] | None = None
 
 
-Point = Seed | Picture | Example | Latents
+@dataclass(frozen=True)
+class Literal:
+    """One latent, written out; `text` is what stands after ``z:``."""
+
+    text: str
+
+
+Point = Seed | Picture | Example | Latents | Literal
 
 
 def parse(text: str) -> list[Point]:
@@ -89,6 +97,9 @@ def _parsed(text: str) -> Iterator[Point]:
         )  # fmt: skip
         for number in _range(text, seeds):
             yield Seed(number, label)
+        return
+    if colon and head == "z":
+        yield Literal(rest)
         return
     found = re.fullmatch(r"(?:(.+):)?(train|test):([0-9]+(?:-[0-9]+)?)", text)
     if found is not None:
@@ -152,4 +163,6 @@ def title(point: Point) -> str:
         return printable(point.path.stem, 24)
     if isinstance(point, Example):
         return f"{point.split} {point.index}"
+    if isinstance(point, Literal):
+        return "z"
     return printable(point.path.stem, 24)

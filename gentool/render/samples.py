@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from gentool.data.attributes import in_units
 from gentool.errors import UserError, printable
@@ -141,18 +142,37 @@ def write_grid(
         columns: images a row; near-square by default.
         cells: the place of each image, counted row by row; by default one after the other.
     """
+    sheet = _sheet(n, shape, columns, cells)
+    with user_errors("samples", out), written_aside(out) as aside:
+        _fill(sheet, chunks, cells).save(aside, format="PNG", optimize=False)
+
+
+def grid_png(
+    x: np.ndarray, columns: int | None = None, cells: Sequence[int] | None = None
+) -> bytes:
+    """The file that `write_grid` makes of float images (N, C, H, W)."""
+    file = io.BytesIO()
+    sheet = _sheet(len(x), x.shape[1:], columns, cells)
+    _fill(sheet, [x], cells).save(file, format="PNG", optimize=False)
+    return file.getvalue()
+
+
+def _sheet(n: int, shape: Sequence[int], columns: int | None, cells: Sequence[int] | None) -> Sheet:
     sheet = Sheet.of(n if cells is None else max(cells) + 1, shape, columns)
     if sheet.values > LARGEST_SHEET:
         raise UserError(
             f"{n:,} samples are too many for one picture; give --out a folder/ or samples.npz"
         )
-    with user_errors("samples", out), written_aside(out) as aside:
-        at = 0
-        for chunk in chunks:
-            for image in to_pixels(chunk):
-                sheet.place(at if cells is None else cells[at], image)
-                at += 1
-        sheet.image().save(aside, format="PNG", optimize=False)
+    return sheet
+
+
+def _fill(sheet: Sheet, chunks: Iterable[np.ndarray], cells: Sequence[int] | None) -> Image.Image:
+    at = 0
+    for chunk in chunks:
+        for image in to_pixels(chunk):
+            sheet.place(at if cells is None else cells[at], image)
+            at += 1
+    return sheet.image()
 
 
 def write_plot(out: Path, chunks: Iterable[np.ndarray]) -> None:
