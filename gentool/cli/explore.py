@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Annotated
 
 import typer
@@ -30,10 +32,12 @@ def explore(
     from gentool.explore.session import open_all
 
     explorer = Explorer(open_all(sources or [], pick_device(device)), host, port)
-    tell(explorer.url)
-    say("Ctrl-C ends it.")
-    if browser:
-        from gentool.explore.browser import show
+    with contextlib.suppress(KeyboardInterrupt):
+        tell(explorer.url)
+        sys.stdout.flush()
+        say("Ctrl-C ends it.")
+        if browser:
+            from gentool.explore.browser import show
 
-        show(explorer.url)
-    explorer.run()
+            show(explorer.url)
+        explorer.run()

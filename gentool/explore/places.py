@@ -32,6 +32,7 @@ FARTHEST = 1e3
 """The largest number that a latent from a page may hold: standard normals stay below 10."""
 
 MOST_SEED = 2**40
+MOST_NUMBERS = 2**20
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def latent(subject: Subject, ask: Ask) -> Tensor:
     """The latent that is written out; raises UserError for what cannot be one."""
     shape = subject.model.model.latent_shape
     size = int(np.prod(shape))
-    values = ask.each("z", max(size, 1))
+    values = ask.each("z", MOST_NUMBERS)
     if len(values) != size:
         raise UserError(f"a latent of this model has {size} numbers, not {len(values)}")
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):

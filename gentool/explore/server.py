@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 import socket
@@ -70,6 +69,11 @@ class Explorer:
         shown = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
         shown = f"[{shown}]" if ":" in shown else shown
         return f"http://{shown}:{self.port}/#{self.token}"
+
+    @property
+    def started(self) -> bool:
+        """Whether requests are answered."""
+        return self._server.started
 
     def run(self) -> None:
         """Serve until Ctrl-C or `stop`."""
@@ -193,9 +197,3 @@ def serve_in_thread(explorer: Explorer) -> None:
     import threading
 
     threading.Thread(target=explorer.run, name="explore-server", daemon=True).start()
-
-
-async def wait_until_started(explorer: Explorer) -> None:
-    """For tests: until the first request can be answered."""
-    while not explorer._server.started:
-        await asyncio.sleep(0.01)

@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 
-from gentool import options, runs
+from gentool import runs
 from gentool.data.dataset import Dataset
-from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
 from gentool.latent.locate import Locator
+from gentool.latent.playable import PlayableModel, load
 from gentool.latent.prior import Prior, measure
-from gentool.loading import LoadedModel, load
 from gentool.model import Encodes, HasLikelihood, Scores
 from gentool.runs import Run, Source
 
@@ -35,12 +34,12 @@ class Subject:
 
     word: str
     run: Run | None
-    loaded: LoadedModel | None
+    loaded: PlayableModel | None
     pause: Callable[[], None] = lambda: None
     kept: dict[Any, Any] = field(default_factory=dict)
 
     @property
-    def model(self) -> LoadedModel:
+    def model(self) -> PlayableModel:
         """The loaded model; raises UserError where there is none yet."""
         if self.loaded is None:
             raise UserError("this run has no model yet; reload the page when it has one")
@@ -51,17 +50,8 @@ class Subject:
         return measure(self.model.model)
 
     @cached_property
-    def data_options(self) -> DataOptions | None:
-        """How the run read its data; None for a lone file."""
-        if self.run is None:
-            return None
-        saved = self.run.read_config().get("data_options", {})
-        found: DataOptions = options.build(DataOptions, saved, f"in {self.run.config}")
-        return found
-
-    @cached_property
     def locator(self) -> Locator:
-        return Locator(self.model.model, self.data_options, progress=self.progress)
+        return self.model.locator(progress=self.progress)
 
     @property
     def dataset(self) -> Dataset:
@@ -127,7 +117,7 @@ def open_one(word: str | None, device: torch.device | str = "cpu") -> Subject:
         if run is None:
             raise
         return Subject(str(run.path), run, None)
-    return Subject(_name(word, source), source.run, load(source.file, device))
+    return Subject(_name(word, source), source.run, load(word, device))
 
 
 def _started(word: str | None) -> Run | None:
