@@ -1,0 +1,165 @@
+"""The explorer's page in a real browser, headless: what is seen, and whom it asks."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from explorer import cell, exploring, run_line
+from PIL import Image
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+VAE = ("vae", "--data", "glyphs:200", "--hidden", 16, "--latent-dim", 2, "--epochs", 1)
+DCGAN = ("dcgan", "--data", "glyphs:64", "--width", 4, "--steps", 2)
+RING = ("wgan", "--data", "ring", "--steps", 3)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where it is installed."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = os.environ.get("GENTOOL_BROWSER") or next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no chromium is installed; GENTOOL_BROWSER names another place of it")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield found
+        found.close()
+
+
+class Watched:
+    """A page, with what it wrote to the console and whom it asked."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.page = browser.new_context(**options).new_page()
+        self.page.set_default_timeout(60_000)
+        self.console: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.console.append(message.text))
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.origin = url.split("#")[0]
+        self.page.goto(url)
+
+    def open(self, tab: str) -> None:
+        self.page.click(f"#tab-{tab}")
+
+    def wait_shown(self, selector: str, times: int = 1) -> None:
+        """Until a canvas or picture was drawn so many times."""
+        script = "([s, n]) => Number(document.querySelector(s)?.dataset.shown || 0) >= n"
+        self.page.wait_for_function(script, arg=[selector, times])
+
+    def pixels(self, selector: str) -> np.ndarray:
+        """What a canvas holds: uint8 (H, W, 4)."""
+        url = self.page.evaluate("s => document.querySelector(s).toDataURL()", selector)
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+            return np.asarray(image.convert("RGBA"))
+
+    def check(self) -> None:
+        """Nothing went wrong, and nobody else was asked."""
+        assert self.console == []
+        local = ("blob:", "data:", self.origin)
+        assert [url for url in self.asked if not url.startswith(local)] == []
+        assert not self.page.is_visible("#trouble"), self.page.inner_text("#trouble")
+
+
+def test_every_tab_of_each_kind_of_model(browser: Any, trained: Callable[..., Path]) -> None:
+    trained("vae", *VAE)
+    trained("dcgan", *DCGAN)
+    trained("ring", *RING)
+    with exploring("vae", "dcgan", "ring") as client:
+        page = Watched(browser, client.explorer.url)
+        page.page.wait_for_selector("#tab-samples")
+        for index, facts in enumerate(client.ask("info").facts["runs"]):
+            page.page.select_option("#run", str(index))
+            for tab in facts["tabs"]:
+                page.open(tab)
+                page.page.wait_for_selector("#command:not(:empty)")
+                assert page.page.inner_text("#command").startswith("gentool "), tab
+                page.check()
+
+
+def test_a_drag_changes_pixels_and_its_line_repeats_them(
+    browser: Any, trained: Callable[..., Path], cli: Callable[..., Any]
+) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        page = Watched(browser, client.explorer.url)
+        page.open("plane")
+        page.wait_shown("#plane-picture")
+        before = page.pixels("#plane-picture")
+        box = page.page.locator("#plane-map").bounding_box()
+        page.page.mouse.move(box["x"] + 60, box["y"] + 60)
+        page.page.mouse.down()
+        for i in range(20):
+            page.page.mouse.move(box["x"] + 60 + 9 * i, box["y"] + 60 + 4 * i)
+        page.page.mouse.up()
+        page.wait_shown("#plane-picture", 3)
+        page.page.wait_for_load_state("networkidle")
+        after = page.pixels("#plane-picture")
+        assert (before != after).any()
+        run_line(cli, page.page.inner_text("#command"))
+        assert (cell("picture.png", (1, 28, 28)) == after[..., :1]).all()
+        page.page.focus("#plane-map")
+        line = page.page.inner_text("#command")
+        page.page.keyboard.press("ArrowLeft")
+        page.page.wait_for_function(
+            "line => document.querySelector('#command').textContent !== line", arg=line
+        )
+        page.check()
+
+
+def test_a_click_shows_the_nearest_training_images(
+    browser: Any, trained: Callable[..., Path]
+) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        page = Watched(browser, client.explorer.url)
+        page.wait_shown("#grid")
+        page.page.click("#grid", position={"x": 40, "y": 40})
+        page.page.wait_for_selector("#neighbours canvas")
+        assert page.page.locator("#neighbours canvas").count() == 9
+        page.check()
+
+
+def test_a_wrong_token_is_told_in_words(browser: Any, trained: Callable[..., Path]) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        page = Watched(browser, client.explorer.url[:-3])
+        page.page.wait_for_selector("#trouble:visible")
+        assert "token" in page.page.inner_text("#trouble")
+
+
+def test_it_fits_a_phone_in_the_dark(browser: Any, trained: Callable[..., Path]) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        phone = {"viewport": {"width": 375, "height": 700}, "color_scheme": "dark"}
+        page = Watched(browser, client.explorer.url, **phone)
+        page.page.wait_for_selector("#tab-samples")
+        for tab in client.ask("info").facts["runs"][0]["tabs"]:
+            page.open(tab)
+            page.page.wait_for_selector("#command:not(:empty)")
+            wide = page.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= 375, tab
+        dark = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, dark[4:-1].split(","))) < 60
+        page.check()
