@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -400,3 +401,17 @@ def test_one_strange_run_hides_no_other(cli: Cli, run: Path, tmp_path: Path) -> 
     shutil.copytree(run, tmp_path / "runs" / "good")
     result = cli("runs", "list")
     assert result.code == 0 and "good" in result.out and "vae" in result.out
+
+
+def test_a_missing_momentum_starts_from_zero(tmp_path: Path) -> None:
+    """Fused SGD fails where some parameters have a buffer and others none."""
+    made = trainer(tmp_path, TrainSettings(steps=20, batch_size=20))
+    made.take_step()
+    checkpoint = made.game.snapshot()
+    optim = dict(checkpoint.groups["optim"])
+    missing = next(key for key in optim if key.endswith("momentum_buffer"))
+    del optim[missing]
+    groups = {**checkpoint.groups, "optim": optim}
+    made.game.restore(dataclasses.replace(checkpoint, groups=groups))
+    made.take_step()
+    assert missing in made.game.snapshot().groups["optim"]

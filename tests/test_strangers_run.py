@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -14,10 +13,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("gentool.train.checks") is None,
-    reason="the files of a run are not yet opened by descriptor",
-)
 SMALL = ("--data", "glyphs:64", "--hidden", "8", "--latent-dim", "2", "--threads", "1")
 VERBS = {
     "resume": ("resume", "work/run", "--steps", "6"),

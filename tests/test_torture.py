@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent / "torture"
         ("faults.py", ("--every", "17")),
         ("fuzz.py", ("--count", "400", "--seed", "7")),
         ("hammer.py", ("cache", "--count", "200")),
+        ("hammer.py", ("lock", "--count", "2000")),
     ],
 )
 def test_runs_survive_the_short_form_of_the_harnesses(

@@ -22,6 +22,9 @@ from gentool.train.settings import TrainSettings
 GRAD_NORM_EVERY = 20
 """Updates between looks at the gradient's norm; at every update it would cost a few percent."""
 
+MOMENTUM = "momentum_buffer"
+"""What torch's SGD keeps of a parameter."""
+
 
 class PlayerState:
     """A player with everything that its updates change: optimizer, counter, scaler, sums."""
@@ -165,6 +168,10 @@ class PlayerState:
                     # Fused optimizers walk weights and moments alike, in their order in memory.
                     value = torch.empty_like(like, dtype=value.dtype).copy_(value)
                 entries.setdefault(int(index), {})[name] = value
+        if any(MOMENTUM in kept for kept in entries.values()):
+            # torch's SGD fails where some have one and others none; its first step is from 0.
+            for index, like in enumerate(self.parameters):
+                entries.setdefault(index, {}).setdefault(MOMENTUM, torch.zeros_like(like))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
 

@@ -237,9 +237,7 @@ def torture(count: int, seed: int, keep: Path, only: Sequence[str] | None = None
         warnings.simplefilter("ignore")
         folder = Path(name)
         corpus, readers = seeds(folder), targets(folder)
-        left_out = () if only or fuzz_runs.CHECKED else fuzz_runs.CHECKPOINTS
-        chosen = [k for k in only or corpus if k not in left_out]
-        kinds = [k for k in chosen for _ in range(SHARE.get(k, 1))]
+        kinds = [k for k in only or corpus for _ in range(SHARE.get(k, 1))]
         for kind in corpus:  # each seed is valid, or the fuzzer tests nothing
             if kind != "state":
                 readers[kind](corpus[kind])

@@ -7,7 +7,6 @@ training goes on for a few steps.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import random
@@ -26,7 +25,7 @@ from gentool import runs
 from gentool.errors import UserError
 from gentool.metrics.kept import _KEY, _digest, read_back
 from gentool.ops.cache import Record
-from gentool.render import card as cards
+from gentool.render.card import card as write_card
 from gentool.render.curves import collect
 from gentool.runs import Run
 from gentool.train.settings import TrainSettings
@@ -35,10 +34,6 @@ from gentool.train.state import load_newest
 Damage = Callable[[bytes, random.Random], bytes]
 Reader = Callable[[bytes], None]
 DTYPES = (torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool)
-CHECKPOINTS = ("state.json", "manifest.json", "weights", "optim", "average")
-CHECKED = importlib.util.find_spec("gentool.train.checks") is not None
-"""Whether checkpoints are held to the model before a kernel sees them; else one would crash."""
-
 TAKEN: dict[str, int] = {}
 """How many damaged checkpoints were restored, by kind: a fuzzer whose inputs are all refused
 tests refusals only."""
@@ -195,10 +190,7 @@ def targets(folder: Path) -> dict[str, Reader]:
     def card(content: bytes) -> None:
         run.config.write_bytes(content)
         rows: list[dict[str, Any]] = [{"split": "train", "step": 1, "loss": 0.5}]
-        if hasattr(cards, "card"):
-            cards.card(run, run.read_config(), rows, [], model)
-        else:
-            cards.write_card(run, rows, model)
+        write_card(run, run.read_config(), rows, [], model)  # type: ignore[arg-type]
 
     def latest(content: bytes) -> None:
         path = folder / "runs" / ".latest"
