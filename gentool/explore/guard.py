@@ -23,9 +23,8 @@ PATIENCE = 20.0
 """Seconds for a body to arrive."""
 
 MOST_BODY = 2**20
-MOST_UPLOAD = 16 * 2**20
-MOST_AT_ONCE = 4 * MOST_UPLOAD
-"""Bytes: of a question, of an image, and of all bodies that are being received."""
+MOST_AT_ONCE = 64 * MOST_BODY
+"""Bytes: of a question, and of all that are being received."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -63,9 +62,8 @@ class Guard:
             code, reason = refused
             await PlainTextResponse(reason, code, {"connection": "close"})(scope, receive, send)
             return
-        most = MOST_UPLOAD if scope["path"] == "/api/upload" else MOST_BODY
         try:
-            body = await self.body(headers, receive, most)
+            body = await self.body(headers, receive, MOST_BODY)
         except _TooMuchError as error:
             response = PlainTextResponse(str(error), 413, {"connection": "close"})
             await response(scope, receive, send)

@@ -23,10 +23,6 @@ export class ServerBackend {
     return this.post(`/api/${tab}/${verb}`, JSON.stringify({ ...question, who: this.who }), onAnswer);
   }
 
-  async upload(run, blob, fit) {
-    return this.post(`/api/upload?run=${run}&fit=${encodeURIComponent(fit)}`, blob, () => {});
-  }
-
   async post(address, body, onAnswer) {
     let response;
     try {
