@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -123,3 +124,21 @@ def test_the_command_line_trains_in_two_processes_and_writes_once(tmp_path: Path
     refused = launch(code, 2, *wrong)
     assert [r.returncode for r in refused] == [2, 2]
     assert "cannot be shared by 2 processes" in refused[0].stderr
+
+
+def test_processes_with_other_data_of_the_same_shape_do_not_train(tmp_path: Path) -> None:
+    """Each would train on its own, and the average of both be a model of neither."""
+    for rank in range(2):
+        (tmp_path / f"rank{rank}").mkdir()
+        points = np.random.default_rng(rank).normal(size=(64, 2)).astype(np.float32)
+        np.save(tmp_path / f"rank{rank}" / "x.npy", points)
+    code = (
+        "import os, sys; os.chdir(os.path.join(sys.argv.pop(), 'rank' + os.environ['RANK']))\n"
+        "from gentool.cli.main import main; main()"
+    )
+    run = tmp_path / "run"
+    model = ("train", "vae", "--data", "x.npy", "--hidden", "8", "--latent-dim", "2")
+    results = launch(code, 2, *model, "--steps", "2", "--out", run, tmp_path)
+    assert all(r.returncode == 2 for r in results), results
+    assert "the processes read different data" in results[0].stderr
+    assert not run.exists()

@@ -168,10 +168,12 @@ class PlayerState:
                     # Fused optimizers walk weights and moments alike, in their order in memory.
                     value = torch.empty_like(like, dtype=value.dtype).copy_(value)
                 entries.setdefault(int(index), {})[name] = value
-        if any(MOMENTUM in kept for kept in entries.values()):
-            # torch's SGD fails where some have one and others none; its first step is from 0.
-            for index, like in enumerate(self.parameters):
-                entries.setdefault(index, {}).setdefault(MOMENTUM, torch.zeros_like(like))
+        if isinstance(self.optimizer, torch.optim.SGD) and any(
+            MOMENTUM in e for e in entries.values()
+        ):
+            # Its fused step fails where some have one and others none; its first step is from 0.
+            for i, like in enumerate(self.parameters):
+                entries.setdefault(i, {}).setdefault(MOMENTUM, torch.zeros_like(like))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 
 

@@ -1,4 +1,4 @@
-"""Makes every write of a run fail once as on a full disk, then resumes the run.
+"""Makes every write of a training, and of a resumed one, fail once as on a full disk; then goes on.
 
 python tests/torture/faults.py            every write
 python tests/torture/faults.py --every 7  every seventh
@@ -22,9 +22,9 @@ from torture.forked import start, wait
 
 COMMAND = [
     *("train", "vae", "--data", "glyphs:64", "--hidden", "8", "--latent-dim", "2"),
-    *("--epochs", "2", "--batch-size", "32", "--out"),
+    *("--batch-size", "32"),
 ]
-POINTS = ("fsync", "open")
+POINTS = ("fsync", "open", "pwrite")
 
 
 def full_disk(point: str, at: int | None, counter: Path) -> Callable[[], None]:
@@ -39,7 +39,7 @@ def full_disk(point: str, at: int | None, counter: Path) -> Callable[[], None]:
 
         def wrapper(*arguments: Any, **options: Any) -> Any:
             nonlocal calls
-            writes = point == "fsync" or (len(arguments) > 1 and arguments[1] & os.O_CREAT)
+            writes = point != "open" or (len(arguments) > 1 and arguments[1] & os.O_CREAT)
             if writes:
                 calls += 1
                 if at is None:
@@ -55,30 +55,53 @@ def full_disk(point: str, at: int | None, counter: Path) -> Callable[[], None]:
 
 def torture(every: int) -> int:
     """Inject a fault at every `every`-th write; returns how many were injected."""
-    injected = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        log, counter, run = folder / "log", folder / "count", folder / "run"
+        whole, half = folder / "whole", folder / "half"
+        log = folder / "log"
+        train = [*COMMAND, "--epochs", "2", "--out"]
+        assert wait(start([*train, str(whole)], log)) == 0, log.read_text()
+        shorter = [*COMMAND, "--epochs", "1", "--out", str(half)]
+        assert wait(start(shorter, log)) == 0, log.read_text()
+        expected = (whole / "model.safetensors").read_bytes()
+        run = folder / "run"
+        injected = 0
         for point in POINTS:
-            whole = folder / f"whole-{point}"
-            code = wait(start([*COMMAND, str(whole)], log, full_disk(point, None, counter)))
-            assert code == 0, log.read_text()
-            expected = (whole / "model.safetensors").read_bytes()
-            for at in range(0, int(counter.read_text()), every):
-                shutil.rmtree(run, ignore_errors=True)
-                code = wait(start([*COMMAND, str(run)], log, full_disk(point, at, counter)))
-                said = log.read_text()
-                told = said.strip().splitlines()[-1]
-                assert code == 2 and told.startswith("gentool: "), f"{point} {at}: {code}\n{said}"
-                assert "No space left" in told and "Traceback" not in said, said
-                injected += 1
-                again = ["resume", str(run)]
-                if not (run / "config.json").exists():
-                    shutil.rmtree(run, ignore_errors=True)
-                    again = [*COMMAND, str(run)]
-                assert wait(start(again, log)) == 0, log.read_text()
-                assert (run / "model.safetensors").read_bytes() == expected, f"{point} {at}"
+            injected += _faults(folder, point, every, [*train, str(run)], None, expected)
+            resume = ["resume", str(run), "--epochs", "2"]
+            injected += _faults(folder, point, every, resume, half, expected)
     return injected
+
+
+def _faults(
+    folder: Path, point: str, every: int, command: list[str], before: Path | None, expected: bytes
+) -> int:
+    """Fail each write of a command, which trains a new run or resumes a copy of one."""
+    log, counter, run = folder / "log", folder / "count", folder / "run"
+
+    def begin() -> None:
+        shutil.rmtree(run, ignore_errors=True)
+        if before is not None:
+            shutil.copytree(before, run)
+
+    begin()
+    code = wait(start(command, log, full_disk(point, None, counter)))
+    assert code == 0, log.read_text()
+    chosen = range(0, int(counter.read_text()), every)
+    for at in chosen:
+        begin()
+        code = wait(start(command, log, full_disk(point, at, counter)))
+        said = log.read_text()
+        told = said.strip().splitlines()[-1]
+        assert code == 2 and told.startswith("gentool: "), f"{command[0]} {point} {at}:\n{said}"
+        assert "No space left" in told and "Traceback" not in said, said
+        again = ["resume", str(run), "--epochs", "2"]
+        if not (run / "config.json").exists():
+            shutil.rmtree(run, ignore_errors=True)
+            again = command
+        assert wait(start(again, log)) == 0, log.read_text()
+        assert (run / "model.safetensors").read_bytes() == expected, f"{point} {at}"
+    return len(chosen)
 
 
 def main() -> None:
