@@ -265,6 +265,7 @@ def test_a_run_that_is_deleted_is_not_made_anew(tmp_path: Path) -> None:
     def delete() -> None:
         original()
         if made.step == 5:
+            made.recorder.flush()  # the saver writes meanwhile
             shutil.rmtree(path)
 
     made.take_step = delete  # type: ignore[method-assign]

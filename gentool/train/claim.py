@@ -1,10 +1,14 @@
-"""Making a run this training's own: its lock, its folder, and what it goes on from."""
+"""Making a run this training's own: its lock, its folder, its data, and what it goes on from."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
+from gentool.data.dataset import Dataset
 from gentool.errors import UserError, printable
 from gentool.files import user_errors
 from gentool.folder import Folder
@@ -63,4 +67,15 @@ def refuse_second(folder: Folder) -> None:
         raise UserError(
             f"{printable(str(folder.path))} holds a run that began at the same time; "
             "choose another --out"
+        )
+
+
+def require_same_data(world: World, dataset: Dataset) -> None:
+    """Raise UserError, in every process, where they do not all read the same data."""
+    digest = hashlib.sha256(dataset.fingerprint.encode()).digest()
+    mine = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
+    if any(not torch.equal(mine, other) for other in world.gather(mine)):
+        raise UserError(
+            f"the processes read different data under the name {printable(dataset.name)!r}; give "
+            "all of them the same files, and the same --data"
         )

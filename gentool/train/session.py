@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from gentool.ops import noise
 from gentool.runs import Run
 from gentool.train import distributed
 from gentool.train.checks import most_bytes
-from gentool.train.claim import locked_run, newest, refuse_second
+from gentool.train.claim import locked_run, newest, refuse_second, require_same_data
 from gentool.train.distributed import World
 from gentool.train.environment import compare, environment
 from gentool.train.job import Job, check_data, from_run, make_model
@@ -172,17 +171,6 @@ def session(job: Job, progress: Follower | None) -> Iterator[Session]:
             world.barrier()
     finally:
         distributed.leave()
-
-
-def require_same_data(world: World, dataset: Dataset) -> None:
-    """Raise UserError, in every process, where they do not all read the same data."""
-    digest = hashlib.sha256(dataset.fingerprint.encode()).digest()
-    mine = torch.frombuffer(bytearray(digest), dtype=torch.uint8)
-    if any(not torch.equal(mine, other) for other in world.gather(mine)):
-        raise UserError(
-            f"the processes read different data under the name {printable(dataset.name)!r}; give "
-            "all of them the same files, and the same --data"
-        )
 
 
 def _silent(what: str, done: int, total: int) -> None:
