@@ -45,6 +45,9 @@ class TrainedRun(os.PathLike[str]):
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     def metrics(self, split: str | None = None) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl: ``epoch``, ``step``, ``split`` and the scalars.
 
@@ -117,6 +120,10 @@ def train(
         UserError: for whatever the caller can mend.
         gentool.train.stopping.Stopped: after a signal or ``max_time``, with everything saved.
     """
+    if not isinstance(model, str):
+        raise TypeError(f"a model is named by text, such as 'vae', not by {model!r:.80}")
+    _check_follower(progress)
+
     from gentool.train.job import from_options
     from gentool.train.session import start
 
@@ -127,7 +134,7 @@ def train(
 def resume(
     run: RunLike | None = None,
     *,
-    cache: str | None = None,
+    cache: RunLike | None = None,
     progress: Follower | None = None,
     **changes: Any,
 ) -> TrainedRun:
@@ -139,10 +146,19 @@ def resume(
         progress: as in `train`.
         changes: settings that may differ: ``epochs``, ``steps``, ``max_time``, ``device``.
     """
+    _check_follower(progress)
+
     from gentool.train.session import resume as resume_run
 
     found = runs.find(None if run is None else os.fspath(run))
-    return TrainedRun(resume_run(found, changes, cache, progress).path)
+    folder = None if cache is None else os.fspath(cache)
+    return TrainedRun(resume_run(found, changes, folder, progress).path)
+
+
+def _check_follower(progress: object) -> None:
+    """Refuse what cannot be called, before a run is made."""
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress is to be a function, not {progress!r:.80}")
 
 
 @overload

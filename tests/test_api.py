@@ -140,3 +140,11 @@ def test_what_scripts_hand_over(here: Path) -> None:
     assert gentool.evaluate(run, **asked)["values"]["neg_elbo"]["mean"] > 0
     assert gentool.evaluate([], metrics="elbo") == []
     assert gentool.TrainedRun(str(run.path)).metrics() == run.metrics()
+
+
+def test_what_cannot_be_meant_is_refused_before_a_run_is_made(here: Path) -> None:
+    with pytest.raises(TypeError, match="progress"):
+        gentool.train("vae", progress=False, **SMALL)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="named by text"):
+        gentool.train(3, **SMALL)
+    assert not list(here.glob("runs/*"))

@@ -45,9 +45,11 @@ def evaluate(
     if asked is not None and not any(asked):
         raise UserError("--metrics names none; `gentool evaluate --list` shows them")
 
-    records = api.evaluate(
-        sources or [], metrics=asked, data=data, cache=cache, device=device, **plan
+    # No source means the latest run, to which a list of none does not come.
+    found: Any = api.evaluate(
+        sources or None, metrics=asked, data=data, cache=cache, device=device, **plan
     )
+    records = found if sources else [found]
     _show(records, json)
 
 

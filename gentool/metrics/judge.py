@@ -14,7 +14,7 @@ from gentool.errors import UserError, printable
 from gentool.metrics import registry
 from gentool.metrics.likelihood import collapse_warning
 from gentool.metrics.plan import MOST, Plan
-from gentool.metrics.records import FORMAT_VERSION, entries, identity, results_folder, write_record
+from gentool.metrics.records import FORMAT_VERSION, entries, identity, write_record
 from gentool.metrics.subjects import Subject, facts_of, find_data, find_subject, source_of
 from gentool.metrics.trial import Bench, Trial
 from gentool.spec import MetricInfo
@@ -118,12 +118,12 @@ def judge(
     Returns:
         the record: plain JSON, complete enough to repeat the evaluation.
     """
-    plan, folder = bench.plan, None if subject.run is None else results_folder(subject.run)
+    plan = bench.plan
     measured: dict[str, list[dict[str, float]]] = {m.name: [] for m in metrics}
     floors: dict[str, list[dict[str, float]]] = {m.name: [] for m in metrics}
     total = plan.seeds * len(metrics)
     for i in range(plan.seeds):
-        trial = Trial(bench, subject.loaded, plan.seed + i, folder)
+        trial = Trial(bench, subject.loaded, plan.seed + i, subject.run)
         for j, metric in enumerate(metrics):
             bench.progress(f"judging {subject.name}", i * len(metrics) + j, total)
             measured[metric.name].append(trial.measure(metric))

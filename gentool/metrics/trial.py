@@ -23,6 +23,7 @@ from gentool.metrics.registry import function_of
 from gentool.model import Batch, Model
 from gentool.noise import Noise
 from gentool.render.grid import to_pixels
+from gentool.runs import Run
 from gentool.spec import MetricInfo
 from gentool.train.batches import as_tensor
 
@@ -165,13 +166,13 @@ class Trial:
     Attributes:
         bench: the data and everything about it.
         loaded: the model.
-        folder: where pictures may be written; None for nowhere.
+        run: whose results may hold pictures; None for a lone file.
     """
 
     bench: Bench
     loaded: LoadedModel
     seed: int
-    folder: Path | None = None
+    run: Run | None = None
 
     @property
     def plan(self) -> Plan:
