@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def bench(draw: int = 0, **plan: object) -> Bench:
 class Perfect:
     """Draws what the data is drawn from, given a label."""
 
-    model = SimpleNamespace(classes=CLASSES)
+    model: Any = SimpleNamespace(classes=CLASSES, condition=(), given=lambda batch: batch.labels)
 
     def sample(
         self, n: int, *, seed: int, labels: torch.Tensor, draw: bool = False
@@ -73,14 +74,14 @@ def test_a_perfect_conditional_model_is_at_the_floor() -> None:
 
 def test_labels_are_in_the_datas_proportions_and_not_the_reals() -> None:
     held = bench()
-    labels = held.labels(CLASSES, 0)
+    labels = held.told(Perfect.model, 0)
     assert labels is not None and labels.dtype == torch.int64 and len(labels) == N
     train = held.dataset.train.labels
     assert train is not None
     assert not np.array_equal(labels.numpy(), train[held.rows("train", 0)])
     shares = np.bincount(labels, minlength=CLASSES) / N
     assert np.abs(shares - np.bincount(train, minlength=CLASSES) / len(train)).max() < 0.08
-    again = held.labels(CLASSES, 0)
+    again = held.told(Perfect.model, 0)
     assert again is not None and torch.equal(labels, again)
 
 

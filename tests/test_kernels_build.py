@@ -128,7 +128,8 @@ new = {m.split(".")[0] + "." + m.split(".")[1] for m in set(sys.modules) - befor
 assert "torch.utils.cpp_extension" not in sys.modules
 assert "torch._dynamo" not in sys.modules and "torch._inductor" not in sys.modules
 assert not [m for m in sys.modules if m.startswith("gentool.") and not m.startswith(
-    ("gentool.ops", "gentool._C", "gentool.version", "gentool.cachefolder"))]
+    ("gentool.ops", "gentool._C", "gentool.version", "gentool.cachefolder",
+     "gentool.errors", "gentool.files"))]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
