@@ -26,7 +26,7 @@ PAGE = ROOT / "docs" / "plugins.md"
 # By metadata: looking up the module pip switches setuptools' own distutils off in this process.
 INSTALLED = {d.metadata["Name"] for d in distributions()}
 MISSING = [p for p in ("pip", "setuptools") if p not in INSTALLED]
-OURS = "gentool-my-flow,gentool-realnvp,gentool-moons,gentool-ddpm,acme-stairs"
+OURS = "gentool-my-flow,gentool-ppca,gentool-realnvp,gentool-moons,gentool-ddpm,acme-stairs"
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 DRIVER = """
