@@ -177,7 +177,7 @@ def test_the_examples_live_and_leave_no_trace(environment: Environment) -> None:
     config = json.loads((environment.folder / "nvp" / "config.json").read_text())
     assert config["plugin"] == {"distribution": "gentool-realnvp", "version": "0.1.0"}
     passed = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *examples)
-    assert "14 passed" in passed
+    assert "15 passed" in passed
     environment.pip("uninstall", "--yes", "--quiet", *examples)
     assert environment.models() == before
     assert "moons" not in environment.gentool("gentool data list")[0]
