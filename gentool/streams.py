@@ -22,11 +22,17 @@ RESULTS = "standard output"
 
 
 class LastingStream:
-    """A stream that fails only where something is lost: `results` says whether that is so."""
+    """A stream that fails only where something is lost: `results` says whether that is so.
+
+    Attributes:
+        lost: why results could not be written, to be told once, at the end: on the way there
+            others may catch the error, or meet it a second time.
+    """
 
     def __init__(self, stream: Any, results: bool) -> None:
         self._stream, self._results = stream, results
         self._terminal = stream.isatty()
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         with self._guarded():
@@ -47,7 +53,8 @@ class LastingStream:
             elif self._results and error.errno == errno.EPIPE:
                 raise  # `gentool models | head` has had enough
             elif self._results:
-                raise OSError(error.errno, error.strerror, RESULTS) from None
+                self.lost = OSError(error.errno, error.strerror, RESULTS)
+                raise self.lost from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -79,7 +86,7 @@ def flush_all(complain: Callable[[OSError], None]) -> bool:
         whether stdout has everything; if not, `complain` has been called with the reason. A reader
         that closed a pipe early has all that it wants.
     """
-    whole = True
+    lost = getattr(sys.stdout, "lost", None)
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()
@@ -87,9 +94,10 @@ def flush_all(complain: Callable[[OSError], None]) -> bool:
         except OSError as error:
             _silence(number)
             if number == 1 and error.errno != errno.EPIPE:
-                whole = False
-                complain(OSError(error.errno, error.strerror, RESULTS))
-    return whole
+                lost = OSError(error.errno, error.strerror, RESULTS)
+    if lost is not None:
+        complain(lost)
+    return lost is None
 
 
 def _raw_flush(stream: Any) -> None:

@@ -13,7 +13,7 @@ import typer
 from gentool.cli.lazy import LazyGroup, Verb
 from gentool.console import say, speaks, warnings_as_lines
 from gentool.errors import UserError, os_sentence, printable
-from gentool.streams import explain_bus_errors, flush_all, outlive_terminal
+from gentool.streams import RESULTS, explain_bus_errors, flush_all, outlive_terminal
 from gentool.train.stopping import Stopped
 from gentool.version import __version__
 
@@ -125,6 +125,8 @@ def _answer() -> int:
     except BrokenPipeError:  # `gentool models | head`
         return 0
     except OSError as error:
+        if error.filename == RESULTS:
+            return MISTAKE  # told by `main`, once
         return _fail(error, os_sentence(error))
     except Exception as error:
         return _explain(error)
