@@ -30,7 +30,7 @@ def old(path: Path) -> Path:
 def test_a_run_never_chooses_the_cache(cli: Cli, tmp_path: Path, verb: str) -> None:
     """The run names a cache whose `decoded` leads to the user's own folders."""
     assert cli("train", "vae", *SMALL, "--steps", 2, "--out", "home/papers/stranger").code == 0
-    run, home = tmp_path / "home" / "work" / "stranger", tmp_path / "home"
+    run, home = tmp_path / "home" / "papers" / "stranger", tmp_path / "home"
     secrets = [old(home / ".ssh"), old(home / ".gnupg")]
     (run / "x").mkdir()
     (run / "x" / "decoded").symlink_to("../../..")
