@@ -79,7 +79,8 @@ class Explorer:
         """Serve until Ctrl-C or `stop`."""
         self.worker.start()
         try:
-            with contextlib.suppress(KeyboardInterrupt):
+            # The server listens for signals once its loop runs; one that comes before counts too.
+            with contextlib.suppress(KeyboardInterrupt), self._server.capture_signals():
                 self._server.run(sockets=[self.socket])
         finally:
             self.worker.close()
