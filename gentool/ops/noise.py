@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -91,31 +93,57 @@ def _philox(kind: Kind, key: int, step: int, start: int, count: int) -> Tensor:
     """
     if kind == "uniform":
         words = _words(key, step, start, count)
-        return torch.from_numpy((words >> 8).astype(np.float32) * _F32(2**-24))
+        words >>= 8
+        values = words.astype(np.float32)
+        values *= _GRAIN
+        return torch.from_numpy(values)
     skip = start % 2
-    words = _words(key, step, start - skip, skip + count + (skip + count) % 2)
-    unit = words.astype(np.float32) * _F32(2**-32)
-    radius = np.sqrt(np.log(unit[0::2] + _F32(2**-33)) * _F32(-2))
-    angle = unit[1::2] * _F32(2 * math.pi)
-    values = np.empty_like(unit)
-    np.multiply(radius, np.cos(angle), out=values[0::2])
-    np.multiply(radius, np.sin(angle), out=values[1::2])
-    return torch.from_numpy(values[skip : skip + count])
+    unit = _words(key, step, start - skip, skip + count + (skip + count) % 2).astype(np.float32)
+    unit *= _WORD
+    even, odd = unit[0::2], unit[1::2]
+    # Worked on in a contiguous copy, since cosines of every second value are not vectorised.
+    radius = even + _HALF_WORD
+    np.log(radius, out=radius)
+    radius *= _MINUS_TWO
+    np.sqrt(radius, out=radius)
+    angle = odd * _TWO_PI
+    np.multiply(radius, np.cos(angle), out=even)
+    np.multiply(radius, np.sin(angle, out=angle), out=odd)
+    return torch.from_numpy(unit[skip : skip + count])
 
 
-_F32 = np.float32
+_GRAIN, _WORD, _HALF_WORD = np.float32(2**-24), np.float32(2**-32), np.float32(2**-33)
+_MINUS_TWO, _TWO_PI = np.float32(-2), np.float32(2 * math.pi)
+
+
+class _Generator(threading.local):
+    """A bit generator of each thread, and a state of it to write addresses into.
+
+    Making one costs more than the draw of a small batch, because it asks the system for entropy.
+    """
+
+    def __init__(self) -> None:
+        self.bits = np.random.Philox(0)
+        self.state: Any = self.bits.state
+        self.place: Any = self.state["state"]
+
+
+_generator = _Generator()
 
 
 def _words(key: int, step: int, start: int, count: int) -> np.ndarray:
     """32-bit words start … start + count − 1, uint32; a counter of Philox gives eight."""
     counter, skip = divmod(start, 8)
-    pair = np.array([key & _MASK64, step & _MASK64], dtype=np.uint64)
-    bits = np.random.Philox(key=pair, counter=counter)
-    raw = bits.random_raw((skip + count + 1) // 2).astype("<u8", copy=False)
-    words: np.ndarray = raw.view("<u4")[skip : skip + count]
-    return words
+    own = _generator
+    own.place["key"] = (key & _MASK64, step & _MASK64)
+    own.place["counter"] = (counter & _MASK64, counter >> 64, 0, 0)
+    own.bits.state = own.state
+    raw = own.bits.random_raw((skip + count + 1) // 2)
+    words: np.ndarray = raw.view(np.uint32)[skip : skip + count]
+    return words if _LITTLE else raw.astype("<u8").view("<u4")[skip : skip + count]
 
 
+_LITTLE = sys.byteorder == "little"
 _MASK64 = 2**64 - 1
 
 
