@@ -68,6 +68,11 @@ class Watched:
         script = "([s, n]) => Number(document.querySelector(s)?.dataset.shown || 0) >= n"
         self.page.wait_for_function(script, arg=[selector, times])
 
+    def wait_command(self, line: str) -> None:
+        """Until the terminal's line is this one."""
+        script = "line => document.querySelector('#command').textContent === line"
+        self.page.wait_for_function(script, arg=line)
+
     def pixels(self, selector: str) -> np.ndarray:
         """What a canvas holds: uint8 (H, W, 4)."""
         url = self.page.evaluate("s => document.querySelector(s).toDataURL()", selector)
@@ -162,4 +167,35 @@ def test_it_fits_a_phone_in_the_dark(browser: Any, trained: Callable[..., Path])
             assert wide <= 375, tab
         dark = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert max(map(int, dark[4:-1].split(","))) < 60
+        page.check()
+
+
+def test_sliders_move_reset_and_undo(
+    browser: Any, trained: Callable[..., Path], cli: Callable[..., Any]
+) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        page = Watched(browser, client.explorer.url)
+        page.open("sliders")
+        page.wait_shown("#sliders-picture")
+        page.page.wait_for_selector("#slider-pca1")
+        line = page.page.inner_text("#command")
+        page.page.focus("#slider-pca1")
+        for _ in range(30):
+            page.page.keyboard.press("ArrowRight")
+        page.page.wait_for_load_state("networkidle")
+        moved = page.page.inner_text("#command")
+        assert moved != line
+        run_line(cli, moved)
+        shown = page.pixels("#sliders-picture")
+        assert (cell("picture.png", (1, 28, 28)) == shown[..., :1]).all()
+        page.page.click("#sliders-reset")
+        page.wait_command(line)
+        page.page.click("#sliders-undo")
+        page.wait_command(moved)
+        page.page.click("#sliders-random")
+        page.page.fill("#sliders-from", "test:3")
+        page.page.press("#sliders-from", "Enter")
+        page.page.click("#sliders-find")
+        page.page.wait_for_selector("#sliders-groups details:first-child .slider")
         page.check()

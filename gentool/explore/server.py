@@ -154,8 +154,9 @@ def _asked(
         try:
             ask = wire.Ask.read(await request.body())
             subject = session[ask.whole("run", 0, 10**6, 0)]
-            who = ask.text("who", "", 40)
-            job = worker.submit((who, address), lambda: _frames(function, subject, ask), long)
+            # A newer question of one place on one page takes the place of the older.
+            key = (ask.text("who", "", 40), ask.text("slot", "", 40), address)
+            job = worker.submit(key, lambda: _frames(function, subject, ask), long)
             first = await job.frames.get()
         except UserError as error:
             return Response(wire.failure(str(error)), 422, media_type=FRAMES)

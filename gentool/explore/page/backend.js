@@ -4,7 +4,8 @@
 //
 // with Answer = {facts, parts, command}; a part is {kind: "pixels", shape: [h, w, c], data},
 // {kind: "floats", shape, data} or {kind: "file", type, name, data}. Long work gives several
-// answers, each to onAnswer; the promise has the last. null: a newer question took its place.
+// answers, each to onAnswer; the promise has the last. null: a newer question of the same tab,
+// verb and `slot` (a field of the question; none is a slot too) took its place.
 // What goes wrong rejects with an Error whose message is a sentence for a person.
 
 const API_TIMEOUT_TEXT = "gentool does not answer; is `gentool explore` still running?";

@@ -3,8 +3,9 @@ import { ServerBackend } from "./backend.js";
 import { element } from "./draw.js";
 import { planeTab } from "./plane.js";
 import { samplesTab } from "./samples.js";
+import { slidersTab } from "./sliders.js";
 
-const TABS_KNOWN = [samplesTab, planeTab];
+const TABS_KNOWN = [samplesTab, planeTab, slidersTab];
 
 function startPage(backend, info) {
   const byId = (id) => document.getElementById(id);

@@ -4,6 +4,7 @@ import {
   themeColour, toImageData,
 } from "./draw.js";
 import { NewestQuestion } from "./backend.js";
+import { pointOf } from "./points.js";
 
 export const planeTab = { name: "plane", title: "Plane", open: openPlane };
 
@@ -186,17 +187,6 @@ function openPlane(panel, context) {
   window.addEventListener("resize", redraw);
   restart();
   return () => window.removeEventListener("resize", redraw);
-}
-
-export function pointOf(text) {
-  const found = /^(seed):(\d{1,12})$/.exec(text.trim());
-  if (found) return { seed: Number(found[2]) };
-  if (/^(train|test):\d{1,12}$/.test(text.trim())) return { example: text.trim() };
-  if (text.trim().startsWith("z:")) {
-    const z = text.trim().slice(2).split(",").map(Number);
-    return z.every(Number.isFinite) ? { z } : null;
-  }
-  return null;
 }
 
 function describe(asked, facts) {

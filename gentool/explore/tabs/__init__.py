@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gentool.explore.session import Subject
-from gentool.explore.tabs import plane, samples
+from gentool.explore.tabs import plane, samples, sliders
 from gentool.explore.tabs.tab import Tab
 
-TABS: tuple[Tab, ...] = (samples.TAB, plane.TAB)
+TABS: tuple[Tab, ...] = (samples.TAB, plane.TAB, sliders.TAB)
 
 
 def fitting(subject: Subject) -> list[Tab]:

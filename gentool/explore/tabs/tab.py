@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from gentool.explore import commands
+from gentool.explore import commands, places
 from gentool.explore.places import class_words
 from gentool.explore.session import Subject
 from gentool.explore.wire import Answer, Ask
@@ -38,6 +38,16 @@ class Tab:
 
 def has_model(subject: Subject) -> bool:
     return subject.loaded is not None
+
+
+def makes_images(subject: Subject) -> bool:
+    return subject.loaded is not None and subject.model.header.data.kind == "image"
+
+
+def located(subject: Subject, ask: Ask) -> Answer:
+    """Where a point lies, for what is asked from there; finding it may take its time."""
+    found = places.place(subject, ask.within("point"))
+    return Answer({"z": found.z.flatten().tolist(), "text": found.text})
 
 
 def decoded(subject: Subject, z: Tensor, label: int | None) -> np.ndarray:
