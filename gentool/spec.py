@@ -241,6 +241,8 @@ class MetricInfo:
         values: the numbers in the order of the table; numbers not named here are shown after.
         arguments: fields of `gentool.metrics.trial.Plan` that the function takes as keywords.
         default: computed without being asked for.
+        check: ``"package.module:function"``, called as function(bench) before anything is
+            measured; raises `UserError` where the metric cannot be had, such as without a file.
     """
 
     name: str
@@ -251,6 +253,7 @@ class MetricInfo:
     values: tuple[Value, ...] = ()
     arguments: tuple[str, ...] = ()
     default: bool = True
+    check: str = ""
 
 
 @dataclass(frozen=True)

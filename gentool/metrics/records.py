@@ -15,6 +15,7 @@ import torch
 
 from gentool.data.options import DataOptions
 from gentool.files import canonical_json, user_errors, write_json
+from gentool.metrics.plan import OF_THIS_MACHINE
 from gentool.metrics.subjects import Subject
 from gentool.metrics.trial import Bench
 from gentool.runs import Run
@@ -80,8 +81,9 @@ def identity(
         },
         "features": None if space is None else space.to_json(),
         "classifier": None if labeller is None else labeller.to_json(),
+        **bench.facts,
         "settings": {
-            **dataclasses.asdict(plan),
+            **{k: v for k, v in dataclasses.asdict(plan).items() if k not in OF_THIS_MACHINE},
             "metrics": [m.name for m in metrics],
             "samples": "uint8" if bench.images else "float32",
             "precision": "fp32",
@@ -102,7 +104,8 @@ def results_folder(run: Run) -> Path:
 
 def write_record(record: dict[str, Any], run: Run) -> Path:
     """Keep a record in its run. The same evaluation of the same weights has the same name."""
-    identity = {k: record[k] for k in ("model", "data", "features", "settings")}
+    other = ("format_version", "classifier", "versions", "warnings", "values")
+    identity = {k: v for k, v in record.items() if k not in other}
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
     path = results_folder(run) / f"evaluate-{digest}.json"
     with user_errors("the results", path):

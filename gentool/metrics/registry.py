@@ -142,15 +142,6 @@ _METRICS: list[MetricInfo] = [
         arguments=("measurements",),
         default=False,
     ),
-    MetricInfo(
-        "fid",
-        "FID proper; needs weights that this release cannot check, and says so",
-        f"{_HERE}.frechet:fid",
-        "model",
-        frozenset({"images"}),
-        (Value("fid", "lower", 0.0),),
-        default=False,
-    ),
 ]
 
 
@@ -202,6 +193,12 @@ def find(name: str) -> MetricInfo:
             "`gentool evaluate --list` shows them"
         )
     return known()[0]
+
+
+def check(metric: MetricInfo, bench: object) -> None:
+    """Let a metric refuse before time is spent; raises UserError."""
+    if metric.check:
+        resolve_name(metric.check)(bench)
 
 
 def function_of(metric: MetricInfo) -> Callable[..., dict[str, float]]:

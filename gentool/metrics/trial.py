@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ PART = 5000
 class Bench:
     """What all models on one data set are held against: the reals, their features, the floor.
 
-    `source` is what ``--data`` said, without a count.
+    `source` is what ``--data`` said, without a count. A metric may note in `facts`, which go into
+    the record, what else its numbers depend on, and keep in `kept` what it needs again.
     """
 
     dataset: Dataset
@@ -48,6 +50,8 @@ class Bench:
     _features: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     _distances: dict[int, Tensor] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
     _floors: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
 
     @property
