@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
@@ -71,6 +72,12 @@ class Client:
         finally:
             connection.close()
 
+    def send(self, address: str, file: bytes, **question: Any) -> Reply:
+        """The answer to a question that brings a file."""
+        text = json.dumps(question).encode()
+        body = struct.pack("<I", len(text)) + text + file
+        return frames(self.raw("POST", f"/api/{address}", body)[2])[-1]
+
     def all(self, address: str, **question: Any) -> list[Reply]:
         """Every frame that answers a question."""
         return frames(self.raw("POST", f"/api/{address}", json.dumps(question).encode())[2])
@@ -128,3 +135,22 @@ def cell(
     small = pixels[::factor, ::factor]
     assert (small.repeat(factor, 0).repeat(factor, 1) == pixels).all()
     return small[top : top + height, left : left + width, :channels]
+
+
+def tile(png: str, shape: tuple[int, int, int], row: int, column: int) -> np.ndarray:
+    """One image of a table with a caption below each, at its own size: uint8 (H, W, C)."""
+    with Image.open(png) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    channels, height, width = shape
+    factor = max(1, -(-72 // max(height, width)))
+    top = 4 + row * (height * factor + 13 + 4)
+    left = 4 + column * (width * factor + 4)
+    large = pixels[top : top + height * factor, left : left + width * factor]
+    small = large[::factor, ::factor]
+    assert (small.repeat(factor, 0).repeat(factor, 1) == large).all()
+    return small[..., :channels]
+
+
+def packed(x: np.ndarray) -> str:
+    """An image, uint8 (H, W, C), as a page sends what was drawn."""
+    return base64.b64encode(np.ascontiguousarray(x).tobytes()).decode()

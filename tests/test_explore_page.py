@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explorer import cell, exploring, run_line
+from explorer import cell, exploring, run_line, tile
 from PIL import Image
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -198,4 +198,44 @@ def test_sliders_move_reset_and_undo(
         page.page.press("#sliders-from", "Enter")
         page.page.click("#sliders-find")
         page.page.wait_for_selector("#sliders-groups details:first-child .slider")
+        page.check()
+
+
+def test_what_is_drawn_is_reconstructed(
+    browser: Any, trained: Callable[..., Path], cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        page = Watched(browser, client.explorer.url)
+        page.open("reconstruct")
+        page.wait_shown("#reconstruct-result")
+        assert "test:0" in page.page.inner_text("#command")
+        page.page.click("#reconstruct-pad-clear")
+        box = page.page.locator("#reconstruct-pad").bounding_box()
+        page.page.mouse.move(box["x"] + 100, box["y"] + 60)
+        page.page.mouse.down()
+        page.page.mouse.move(box["x"] + 140, box["y"] + 250, steps=8)
+        page.page.mouse.up()
+        page.page.wait_for_load_state("networkidle")
+        drawn = page.pixels("#reconstruct-pad")[..., :1]
+        assert (drawn == 255).sum() > 20
+        with page.page.expect_download() as saved:
+            page.page.click("text=Save image")
+        saved.value.save_as("drawn.png")
+        with Image.open("drawn.png") as image:
+            assert (np.asarray(image)[..., None] == drawn).all()
+        run_line(cli, page.page.inner_text("#command"))
+        again = page.pixels("#reconstruct-result figure:nth-child(2) canvas")[..., :1]
+        assert (tile("again.png", (1, 28, 28), 1, 0) == again).all()
+        page.page.set_input_files("#reconstruct-pad-file", "again.png")
+        page.page.wait_for_function(
+            "document.querySelector('#reconstruct-pad-where').textContent === 'again.png'"
+        )
+        page.page.focus("#reconstruct-pad")
+        page.page.keyboard.press("ArrowDown")
+        page.page.keyboard.press("Space")
+        page.page.click("#reconstruct-pad-examples button:nth-child(2)")
+        page.page.wait_for_function(
+            "document.querySelector('#command').textContent.includes('test:1')"
+        )
         page.check()

@@ -22,9 +22,9 @@ TOKEN = "x-gentool-token"
 PATIENCE = 20.0
 """Seconds for a body to arrive."""
 
-MOST_BODY = 2**20
-MOST_AT_ONCE = 64 * MOST_BODY
-"""Bytes: of a question, and of all that are being received."""
+MOST_BODY, MOST_UPLOAD = 2**20, 2**24
+MOST_AT_ONCE = 2**26
+"""Bytes: of a question, of one that brings a file, and of all that are being received."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -46,8 +46,15 @@ class _TooMuchError(Exception):
 class Guard:
     """ASGI middleware in front of everything; each refusal is a short sentence."""
 
-    def __init__(self, app: ASGIApp, token: str, names: Iterable[str]) -> None:
-        """`names`: what this server may be called beside addresses and ``localhost``."""
+    def __init__(
+        self, app: ASGIApp, token: str, names: Iterable[str], uploads: Iterable[str] = ()
+    ) -> None:
+        """
+        Args:
+            names: what this server may be called beside addresses and ``localhost``.
+            uploads: addresses that take a file.
+        """
+        self.uploads = frozenset(uploads)
         self.app, self.token = app, token
         self.names = {"localhost", *(name.lower() for name in names)}
         self.receiving = 0
@@ -63,7 +70,8 @@ class Guard:
             await PlainTextResponse(reason, code, {"connection": "close"})(scope, receive, send)
             return
         try:
-            body = await self.body(headers, receive, MOST_BODY)
+            most = MOST_UPLOAD if scope["path"] in self.uploads else MOST_BODY
+            body = await self.body(headers, receive, most)
         except _TooMuchError as error:
             response = PlainTextResponse(str(error), 413, {"connection": "close"})
             await response(scope, receive, send)

@@ -46,7 +46,8 @@ class Explorer:
         self.socket = listen(host, port)
         self.host, self.port = host, int(self.socket.getsockname()[1])
         names = [host] if _loopback(host) else [host, socket.gethostname(), socket.getfqdn()]
-        app = Guard(_app(session, self.worker), self.token, names)
+        files = [f"/api/{tab.name}/{verb}" for tab in TABS for verb in tab.uploads]
+        app = Guard(_app(session, self.worker), self.token, names, files)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -136,7 +137,8 @@ def _app(session: Session, worker: Worker) -> Starlette:
         for long, functions in ((False, tab.short), (True, tab.long)):
             for name, function in functions.items():
                 address = f"/api/{tab.name}/{name}"
-                asked = _asked(session, worker, address, function, long)
+                read = wire.Ask.with_file if name in tab.uploads else wire.Ask.read
+                asked = _asked(session, worker, address, function, long, read)
                 routes.append(Route(address, asked, methods=["POST"]))
     return Starlette(routes=routes)
 
@@ -146,13 +148,18 @@ def _facts(subject: Subject) -> dict[str, Any]:
 
 
 def _asked(
-    session: Session, worker: Worker, address: str, function: Function, long: bool
+    session: Session,
+    worker: Worker,
+    address: str,
+    function: Function,
+    long: bool,
+    read: Callable[[bytes], wire.Ask],
 ) -> Callable[[Request], Any]:
     """What answers one address: read the question, queue it, stream the frames."""
 
     async def respond(request: Request) -> Response:
         try:
-            ask = wire.Ask.read(await request.body())
+            ask = read(await request.body())
             subject = session[ask.whole("run", 0, 10**6, 0)]
             # A newer question of one place on one page takes the place of the older.
             key = (ask.text("who", "", 40), ask.text("slot", "", 40), address)

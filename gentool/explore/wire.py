@@ -1,6 +1,7 @@
 """What the page asks and what it is answered.
 
-A question is a JSON object. An answer is one or several frames:
+A question is a JSON object. One that brings a file is the length of its JSON as uint32, the JSON,
+and the file. An answer is one or several frames:
 
     uint32 length of the JSON | JSON | the parts it lists, one after the other
 
@@ -20,6 +21,9 @@ from typing import Any
 import numpy as np
 
 from gentool.errors import UserError, printable
+
+MOST_BESIDE = 2**16
+"""Bytes of JSON beside a file."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def finite(value: Any) -> Any:
 class Ask:
     """A question's fields, each read with its bounds; what is wrong is a UserError."""
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self.fields = fields
+    def __init__(self, fields: Mapping[str, Any], file: bytes = b"") -> None:
+        self.fields, self.file = fields, file
 
     @classmethod
     def read(cls, body: bytes) -> Ask:
@@ -105,6 +109,14 @@ class Ask:
         if not isinstance(fields, dict):
             raise UserError("the question is no JSON object")
         return cls(fields)
+
+    @classmethod
+    def with_file(cls, body: bytes) -> Ask:
+        """The same of a question that brings a file."""
+        (length,) = struct.unpack_from("<I", body) if len(body) >= 4 else (0,)
+        if length > min(MOST_BESIDE, len(body) - 4):
+            raise UserError("the question brings no file that can be read")
+        return cls(cls.read(body[4 : 4 + length]).fields, body[4 + length :])
 
     def number(self, name: str, low: float, high: float, default: float | None = None) -> float:
         value = self.fields.get(name, default)

@@ -6,6 +6,7 @@
 // {kind: "floats", shape, data} or {kind: "file", type, name, data}. Long work gives several
 // answers, each to onAnswer; the promise has the last. null: a newer question of the same tab,
 // verb and `slot` (a field of the question; none is a slot too) took its place.
+// A question's `file` is a Uint8Array, and travels behind the JSON of the rest.
 // What goes wrong rejects with an Error whose message is a sentence for a person.
 
 const API_TIMEOUT_TEXT = "gentool does not answer; is `gentool explore` still running?";
@@ -20,8 +21,9 @@ export class ServerBackend {
     return (await this.post("/api/info", "{}", () => {})).facts;
   }
 
-  call(tab, verb, question, onAnswer = () => {}) {
-    return this.post(`/api/${tab}/${verb}`, JSON.stringify({ ...question, who: this.who }), onAnswer);
+  call(tab, verb, { file, ...question }, onAnswer = () => {}) {
+    const text = JSON.stringify({ ...question, who: this.who });
+    return this.post(`/api/${tab}/${verb}`, file ? withFile(text, file) : text, onAnswer);
   }
 
   async post(address, body, onAnswer) {
@@ -41,6 +43,13 @@ export class ServerBackend {
     }
     return last;
   }
+}
+
+function withFile(text, file) {
+  const json = new TextEncoder().encode(text);
+  const size = new Uint8Array(4);
+  new DataView(size.buffer).setUint32(0, json.length, true);
+  return new Blob([size, json, file]);
 }
 
 async function* readFrames(stream) {

@@ -2,10 +2,11 @@
 import { ServerBackend } from "./backend.js";
 import { element } from "./draw.js";
 import { planeTab } from "./plane.js";
+import { reconstructTab } from "./reconstruct.js";
 import { samplesTab } from "./samples.js";
 import { slidersTab } from "./sliders.js";
 
-const TABS_KNOWN = [samplesTab, planeTab, slidersTab];
+const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab];
 
 function startPage(backend, info) {
   const byId = (id) => document.getElementById(id);

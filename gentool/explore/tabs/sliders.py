@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gentool.errors import UserError, printable
-from gentool.explore import commands, places
+from gentool.explore import commands, elbo, places
 from gentool.explore.session import Subject
 from gentool.explore.tabs.tab import Tab, located, makes_images, picture_of
 from gentool.explore.wire import Answer, Ask
@@ -128,7 +128,7 @@ def _axes(subject: Subject) -> list[Direction]:
     if model.condition:
         raise UserError("the axes of a model that is told attributes are not measured")
     mu, logvar = moments(subject)
-    by_axis = kl_of(mu, logvar).mean(0)
+    by_axis = elbo.kl(mu, logvar).mean(0)
     size, found = mu.shape[1], []
     for j in by_axis.argsort(descending=True)[:AXES].tolist():
         unit = torch.zeros(size)
@@ -160,13 +160,6 @@ def moments(subject: Subject) -> tuple[Tensor, Tensor]:
             parts.append([m.flatten(1).float().cpu() for m in model.infer(x, labels)])
             subject.pause()
     return torch.cat([mu for mu, _ in parts]), torch.cat([logvar for _, logvar in parts])
-
-
-def kl_of(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(μ, σ²) ‖ N(0, 1)) of each latent in nats, of the shape of μ."""
-    mu, logvar = mu.double(), logvar.double()
-    kl: Tensor = 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
-    return kl
 
 
 TAB = Tab("sliders", makes_images, {"at": at}, {"groups": groups, "find": find, "locate": located})

@@ -28,12 +28,14 @@ class Tab:
         fits: whether a run can fill it.
         short: functions that answer at once, by name.
         long: functions that take their time: others are answered meanwhile.
+        uploads: those whose question brings a file, as bytes behind its JSON.
     """
 
     name: str
     fits: Callable[[Subject], bool]
     short: Mapping[str, Function]
     long: Mapping[str, Function]
+    uploads: frozenset[str] = frozenset()
 
 
 def has_model(subject: Subject) -> bool:
