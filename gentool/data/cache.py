@@ -20,7 +20,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gentool import litter
+from gentool.data import unfinished
 from gentool.data.dataset import Loaded, Report, Split
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
@@ -42,7 +43,7 @@ DEFAULT_LIMIT_GB = 50.0
 """Entries unused for longest are removed beyond this; $GENTOOL_CACHE_GB sets another limit."""
 
 _META, _LARGEST_META = "meta.json", 16 * 2**20
-_ENTRY, _DRAFT = re.compile("[0-9a-f]{32}"), re.compile(r"\.[0-9a-f]{32}-[a-z0-9_]{8}")
+_ENTRY, _DRAFT = re.compile("[0-9a-f]{32}"), re.compile(r"\.[0-9a-f]{32}-(?!partial_)[a-z0-9_]{8}")
 _LARGEST = 2**50
 _BLOCK, _BLOCKS = 4096, 64
 
@@ -97,17 +98,24 @@ def _sound(folder: Path, name: str) -> Loaded | None:
 class Draft:
     """An entry being written; leaving the block without `commit` leaves nothing behind.
 
+    A resumable one lies in the same folder at the next start, if a signal ended this one: see
+    `gentool.data.unfinished`. Unless another process is at it, in which case each makes its own.
+
     Where the cache folder cannot be written, the draft lies in the system's temporary folder and
     `commit` maps it without keeping it (`kept` is False).
     """
 
-    def __init__(self, options: DataOptions, key: dict[str, Any]) -> None:
+    def __init__(
+        self, options: DataOptions, key: dict[str, Any], *, resumable: bool = False
+    ) -> None:
         self.name = _hash(key)
         self.home = options.cache_folder() / "decoded"
         self.notes: tuple[str, ...] = ()
+        self.held: unfinished.Held | None = None
         try:
             litter.make_marked(self.home)
-            self.folder = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
+            self.held = unfinished.hold(self.home, self.name) if resumable else None
+            self.folder = self.held.path if self.held else self._aside()
             self.kept = True
         except OSError as error:
             self.folder = _temporary()
@@ -125,7 +133,11 @@ class Draft:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        interrupted = error is not None and not isinstance(error, Exception)
+        if not (self.held and interrupted):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.held:
+            self.held.release()
         where = printable(str(self.folder.parent))
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(
@@ -142,6 +154,7 @@ class Draft:
         """A new writable array of the entry. Its disk space is claimed at once: writing to a
         mapped page for which there is no room would kill the process (SIGBUS)."""
         path = self.path(name)
+        path.unlink(missing_ok=True)
         kind = np.dtype(dtype)
         with path.open("wb") as file:
             _write_header(file, shape, kind)
@@ -149,7 +162,15 @@ class Draft:
             _claim(file.fileno(), file.tell() + math.prod(shape) * kind.itemsize)
             return np.memmap(path, kind, "r+", file.tell(), shape)
 
-    def keep_rows(self, name: str, rows: Sequence[int]) -> np.ndarray:
+    def has(self, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> bool:
+        """Whether such an array is there already, from a process that was killed."""
+        try:
+            found = np.load(self.path(name), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            return False
+        return bool(found.shape == shape and found.dtype == dtype)
+
+    def keep_rows(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Shrink an array to the given ascending rows, in place; returns it mapped."""
         path = self.path(name)
         whole: np.memmap = np.load(path, mmap_mode="r+", allow_pickle=False)
@@ -157,7 +178,7 @@ class Draft:
             return whole
         for start in range(0, len(rows), 1024):
             part = rows[start : start + 1024]
-            whole[start : start + len(part)] = whole[list(part)]
+            whole[start : start + len(part)] = whole[part]
         whole.flush()
         shape, kind, offset = (len(rows), *whole.shape[1:]), whole.dtype, whole.offset
         with path.open("r+b") as file:
@@ -213,6 +234,9 @@ class Draft:
             _make_room(self.home, keep=self.name)
         return loaded
 
+    def _aside(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
+
     def _put_in_place(self) -> None:
         """Rename the draft to the entry, unless another process was faster.
 
@@ -222,10 +246,12 @@ class Draft:
         for _ in range(2):
             with contextlib.suppress(OSError):
                 self.folder.rename(final)
+                if self.held:
+                    self.held.finish(final)
                 return
             if _sound(final, self.name) is not None:
                 return
-            old = Path(tempfile.mkdtemp(prefix=f".{self.name}-", dir=self.home))
+            old = self._aside()
             with contextlib.suppress(OSError):  # damaged: out of the way
                 final.rename(old / "old")
             shutil.rmtree(old, ignore_errors=True)
@@ -344,6 +370,7 @@ def _make_room(home: Path, keep: str) -> None:
         if folder is None:
             return
         litter.sweep(folder, _DRAFT)
+        litter.sweep(folder, unfinished.NAME, unfinished.KEPT_SECONDS)
         used = []
         for name in filter(_ENTRY.fullmatch, litter.names(folder)):
             with contextlib.suppress(OSError):

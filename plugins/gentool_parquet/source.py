@@ -13,6 +13,7 @@ import importlib.util
 import json
 import re
 import subprocess
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from gentool import subprocesses
 from gentool.data import cache
 from gentool.data.dataset import Loaded
 from gentool.data.decoding.decode import MAX_FILE_BYTES
-from gentool.data.decoding.listing import MAX_FILES, Entry, Listing
+from gentool.data.decoding.entries import Entries, Names
+from gentool.data.decoding.listing import MAX_FILES, Listing
 from gentool.data.decoding.worker import RAW, Member
 from gentool.data.registry import Request
 from gentool.data.shards import shards
@@ -59,8 +61,7 @@ class _Gathered:
     def __init__(self, request: Request, files: list[Path], spool: Path) -> None:
         self.request, self.files, self.spool = request, files, spool
         self.table = Table("the Parquet files' columns")
-        self.entries: list[Entry] = []
-        self.names: set[str] = set()
+        self.entries, self.files_of = Entries(), array("l")
         self.at = 0
         root = request.path if request.path.is_dir() else request.path.parent
         relative = [f.relative_to(root) if f.is_relative_to(root) else f.name for f in files]
@@ -83,7 +84,8 @@ class _Gathered:
         if "end" not in last:
             where = printable(str(self.request.path))
             raise UserError(last.get("error") or f"{where} is damaged: reading it ends the reader")
-        said = bool(self.table.names) and bool(self.table.columns)
+        self.entries.names = self._told_apart()
+        said = len(self.table) and self.table.columns
         archives = (str(self.spool),)
         return Listing(self.entries, 0, [], archives, (self.table,) if said else ())
 
@@ -104,25 +106,33 @@ class _Gathered:
         return {}
 
     def _add(self, number: int, path: str, size: int, values: dict[str, Any]) -> None:
-        fallback = f"{self.files[number].stem}-{len(self.entries):08d}.png"
-        name = path.replace("\\", "/").rpartition("/")[2] or fallback
-        if name in self.names:
-            name = f"{fallback}:{name}"
-        self.names.add(name)
         if len(self.entries) >= MAX_FILES:
             raise UserError(f"the Parquet files hold more than {MAX_FILES:,} images")
         problem = "has no bytes" if size < 0 else ""
         if size > MAX_FILE_BYTES:
             problem = f"is larger than the {MAX_FILE_BYTES >> 20} MB allowed"
         stored = 0 if problem else size
-        self.entries.append(Entry(name, Member(self.at, stored, stored, RAW, 0), stored, problem))
-        self.at += stored
         if self.splits[number] and "split" not in values:
             values["split"] = self.splits[number]
-        for column in values:
-            if column not in self.table.columns:
-                self.table.columns[column] = [None] * len(self.table.names)
-        self.table.add(name, [self.table.value(values.get(c)) for c in self.table.columns])
+        self.table.add_known(len(self.entries), values)
+        name = path.replace("\\", "/").rpartition("/")[2]
+        member = Member(self.at, stored, stored, RAW, 0)
+        self.entries.add(name or self._own_name(len(self.entries), number), stored, member, problem)
+        self.files_of.append(number)
+        self.at += stored
+
+    def _own_name(self, row: int, number: int) -> str:
+        return f"{self.files[number].stem}-{row:08d}.png"
+
+    def _told_apart(self) -> Names:
+        """The names, with one of gentool's before each that has come up already."""
+        again = self.entries.names.repeated().tolist()
+        return Names(
+            f"{self._own_name(row, number)}:{name}" if repeated else name
+            for row, (name, number, repeated) in enumerate(
+                zip(self.entries.names, self.files_of, again, strict=True)
+            )
+        )
 
 
 def _split(name: str) -> str:

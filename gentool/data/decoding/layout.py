@@ -6,12 +6,11 @@ split; with images beside the class folders, or no such folders, there are no la
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from gentool.data.decoding.entries import Strings, hashes
 from gentool.data.tables.labelling import Labelling
 from gentool.errors import printable
 
@@ -45,7 +44,7 @@ class Layout:
     attributes: tuple[str, ...] = ()
 
 
-def lay_out(names: Sequence[str], said: Labelling | None = None) -> Layout:
+def lay_out(names: Strings, said: Labelling | None = None) -> Layout:
     """Sort out names such as "train/cat/1.png", at least one, separated by "/".
 
     Args:
@@ -67,7 +66,7 @@ def lay_out(names: Sequence[str], said: Labelling | None = None) -> Layout:
 
 
 def _by_folders(
-    names: Sequence[str], split_of: np.ndarray, inner: np.ndarray, notes: tuple[str, ...]
+    names: Strings, split_of: np.ndarray, inner: np.ndarray, notes: tuple[str, ...]
 ) -> Layout:
     """The layout that the folders of the paths give."""
     numbers: dict[str, int] = {}  # classes as they are met
@@ -76,7 +75,7 @@ def _by_folders(
         folder, slash, _ = name[inner[i] :].partition("/")
         if slash and split_of[i] >= 0:
             met[i] = numbers.setdefault(folder, len(numbers))
-    order = np.argsort(np.fromiter(map(_hash, names), np.uint64, len(names)), kind="stable")
+    order = np.argsort(hashes(names), kind="stable")
     rows = {
         split: chosen
         for k, split in enumerate(("train", "test"))
@@ -106,14 +105,14 @@ def _said_splits(said: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     return split_of, (f"{left:,} images belong to neither train nor test, and are left out",)
 
 
-def _wrapper(names: Sequence[str]) -> int:
+def _wrapper(names: Strings) -> int:
     """The length of the folders that hold everything: zips often have one at their root."""
     first, last = min(names), max(names)  # what these share, all share
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
     return first.rfind("/", 0, same if len(names) > 1 else None) + 1
 
 
-def _splits(names: Sequence[str], start: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+def _splits(names: Strings, start: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Of every name the split, 0 train, 1 test or -1, where the path below it starts, and notes."""
     split_of, inner = np.zeros(len(names), np.int8), np.full(len(names), start)
     tops = {folder for name in names if (folder := _top(name, start))}
@@ -142,8 +141,3 @@ def _by_number_or_name(name: str) -> tuple[int, int, str]:
     """Sorts "2" before "10", and both before "cat"."""
     plain = name.isascii() and name.isdigit() and len(name) < 10
     return (0, int(name), name) if plain else (1, 0, name)
-
-
-def _hash(name: str) -> int:
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import stat
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gentool.data.decoding.decode import SUFFIXES, BadImageError
+from gentool.data.decoding.entries import Entries
 from gentool.data.decoding.worker import Member, read
 from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.data.tables.find import LabelFile, is_label_file, of_path
@@ -21,21 +24,17 @@ MAX_FILES = 10_000_000
 HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
 
 
-class Entry(NamedTuple):
-    """An image file: its name below the source ("train/cat/1.png") and where it lies."""
+class Stamp(NamedTuple):
+    """What tells whether a file has changed, and why it cannot be read, if so."""
 
     name: str
-    where: str | Member
-    size: int  # bytes
-    problem: str = ""  # why it cannot be read, known from the listing alone
-
-
-_Stamp = tuple[str, int, int, str]
-"""Of a file: its name, size, time in ns, and why it cannot be read."""
+    size: int
+    time: int  # ns
+    problem: str
 
 
 class Listing(NamedTuple):
-    entries: list[Entry]
+    entries: Entries
     ignored: int  # files that are no images by their name
     tables: list[LabelFile]  # label files among the images
     archives: tuple[str, ...] = ()  # what the members of `entries` lie in
@@ -43,21 +42,17 @@ class Listing(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a walk finds: stamps of the images and the label files, and the number of the rest."""
+    """What a walk finds: the images, a hash of their stamps, the label files, and the rest."""
 
-    root: str
-    stamps: list[_Stamp]
-    tables: list[_Stamp]
+    entries: Entries
+    digest: str
+    tables: list[Stamp]
     ignored: int
 
     def listing(self) -> Listing:
-        """The same as entries; made only when the images are decoded."""
-        entries = [
-            Entry(name, f"{self.root}/{name}", size, problem)
-            for name, size, _, problem in self.stamps
-        ]
-        files = [of_path(f"{self.root}/{name}", name) for name, *_ in self.tables]
-        return Listing(entries, self.ignored, files)
+        root = self.entries.root
+        files = [of_path(f"{root}/{one.name}", one.name) for one in self.tables]
+        return Listing(self.entries, self.ignored, files)
 
 
 def walk(root: str) -> Found:
@@ -65,8 +60,9 @@ def walk(root: str) -> Found:
 
     Links are followed, each folder once. Raises UserError for a folder that cannot be read.
     """
-    stamps: list[_Stamp] = []
-    tables: list[_Stamp] = []
+    entries = Entries(root)
+    stamps = hashlib.sha256()  # of the JSON list of all stamps
+    tables: list[Stamp] = []
     ignored = 0
     seen: set[tuple[int, int]] = set()
     folders = [""]
@@ -80,14 +76,17 @@ def walk(root: str) -> Found:
             if _is_folder(one):
                 folders.append(name)
             elif is_image(one.name):
-                stamps.append((name, *_stamp(one)))
+                stamp = _stamp(name, one)
+                stamps.update((", " if len(entries) else "[").encode() + json.dumps(stamp).encode())
+                entries.add(name, stamp.size, problem=stamp.problem)
             elif is_label_file(one.name):
-                tables.append((name, *_stamp(one)))
+                tables.append(_stamp(name, one))
             else:
                 ignored += 1
-        if len(stamps) > MAX_FILES:
+        if len(entries) > MAX_FILES:
             raise UserError(f"{printable(root)} holds more than {MAX_FILES:,} images")
-    return Found(root, stamps, tables, ignored)
+    stamps.update(b"]" if len(entries) else b"[]")
+    return Found(entries, stamps.hexdigest(), tables, ignored)
 
 
 def has_image(root: Path) -> bool:
@@ -123,33 +122,33 @@ def _is_folder(found: os.DirEntry[str]) -> bool:
         return False
 
 
-def _stamp(found: os.DirEntry[str]) -> tuple[int, int, str]:
+def _stamp(name: str, found: os.DirEntry[str]) -> Stamp:
     try:
         status = found.stat()
     except OSError as error:
-        return 0, 0, f"cannot be read ({error.strerror})"
+        return Stamp(name, 0, 0, f"cannot be read ({error.strerror})")
     # A pipe or a device would block or never end.
     problem = "" if stat.S_ISREG(status.st_mode) else "is no regular file"
-    return status.st_size, status.st_mtime_ns, problem
+    return Stamp(name, status.st_size, status.st_mtime_ns, problem)
 
 
 def members(directory: ZipDirectory) -> Listing:
     """Every image in the zip. Raises UserError for a directory that is damaged or hostile."""
-    entries: dict[str, Entry] = {}
+    entries = Entries()
     tables: dict[str, LabelFile] = {}
     ignored = 0
     for found in directory.entries():
         name = found.name
         if HIDDEN.search(name):
             continue
-        # Of two entries with one name the later counts, as for every unpacker.
         if is_image(name):
-            entries[name] = Entry(name, found.member, found.member.stored, found.problem)
+            entries.add(name, found.member.stored, found.member, found.problem)
         elif is_label_file(name) and not found.problem:
             tables[name] = LabelFile(name, partial(_read, directory.path, found.member))
         else:
             ignored += 1
-    return Listing(list(entries.values()), ignored, list(tables.values()), (str(directory.path),))
+    archives = (str(directory.path),)
+    return Listing(entries.without_earlier(), ignored, list(tables.values()), archives)
 
 
 def _read(archive: Path, member: Member) -> bytes:

@@ -20,6 +20,7 @@ from typing import Any
 from gentool.console import Progress
 from gentool.data.decoding.process import Process
 from gentool.data.decoding.worker import DecodeJob, Item, Worker
+from gentool.data.unfinished import Journal
 
 SMALL, SMALL_BYTES = 1_000, 8 * 2**20
 """Up to so many images, and bytes in all, processes cost more than they save."""
@@ -61,10 +62,10 @@ class DecodePool:
     """
 
     def __init__(self, images: int, size: int) -> None:
-        self._large = images > SMALL or size > SMALL_BYTES
+        self.large = images > SMALL or size > SMALL_BYTES
         # Idle processes, the last used on top: the first few stay busy, the rest may never start.
         self._idle: queue.LifoQueue[Process] = queue.LifoQueue()
-        for _ in range(_cores() if self._large else 0):
+        for _ in range(_cores() if self.large else 0):
             self._idle.put(Process())
 
     def __enter__(self) -> DecodePool:
@@ -75,7 +76,12 @@ class DecodePool:
             self._idle.get().end()
 
     def decode(
-        self, job: DecodeJob, items: Iterable[Item], total: int, progress: Progress
+        self,
+        job: DecodeJob,
+        items: Iterable[Item],
+        total: int,
+        progress: Progress,
+        journal: Journal | None = None,
     ) -> Decoded:
         """Decode all items into the job's arrays; stops early where a worker says "stop".
 
@@ -83,32 +89,43 @@ class DecodePool:
             items: taken one batch after the other, so a generator saves memory.
             total: how many there are.
             progress: called from this thread.
+            journal: batches that it has are left out, and those done are added.
         """
-        answers = (self._spread if self._large else _here)(job, _batched(items))
         outcome, done = Decoded(), 0
+        earlier = dict(journal.done) if journal else {}
+        for answer in earlier.values():
+            outcome.add(answer)
+            done += sum(answer["sizes"].values()) + len(answer["bad"])
+        batches = ((k, one) for k, one in enumerate(_batched(items)) if k not in earlier)
+        answers = (self._spread if self.large else _here)(job, batches)
         with contextlib.closing(answers):
-            for count, answer in answers:
+            for number, count, answer in answers:
                 outcome.add(answer)
                 done += count
                 progress("decoding images", done, total)
                 if outcome.stop:
                     break
+                if journal:
+                    journal.add(number, answer)
         return outcome
 
-    def _spread(self, job: DecodeJob, batches: Iterator[list[Item]]) -> _Answers:
+    def _spread(self, job: DecodeJob, batches: _Batches) -> _Answers:
         """The answers of all processes, as they come; each exchange has a thread of its own."""
         cores = _cores()
         with ThreadPoolExecutor(cores) as threads:
-            running: set[Future[_Answer]] = set()
+            running: dict[Future[_Answer], int] = {}
+
+            def answers(done: Iterable[Future[_Answer]]) -> Iterator[tuple[int, int, Any]]:
+                for one in done:
+                    yield (running.pop(one), *one.result())
+
             try:
-                for batch in batches:
-                    running.add(threads.submit(self._exchange, job, batch))
+                for number, batch in batches:
+                    running[threads.submit(self._exchange, job, batch)] = number
                     if len(running) > 2 * cores:  # one being decoded and one ready for each
-                        done, running = wait(running, return_when=FIRST_COMPLETED)
-                        yield from (one.result() for one in done)
+                        yield from answers(wait(running, return_when=FIRST_COMPLETED).done)
                 while running:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (one.result() for one in done)
+                    yield from answers(wait(running, return_when=FIRST_COMPLETED).done)
             finally:
                 threads.shutdown(cancel_futures=True)
 
@@ -151,13 +168,21 @@ class DecodePool:
 _Answer = tuple[int, dict[str, Any]]
 """How many images, and what `Worker.decode` says of them."""
 
-_Answers = Generator[_Answer, None, None]
+_Answers = Generator[tuple[int, int, dict[str, Any]], None, None]
+"""A batch's number, and its answer."""
+
+_Batches = Iterator[tuple[int, list[Item]]]
 
 
-def _here(job: DecodeJob, batches: Iterator[list[Item]]) -> _Answers:
+def _here(job: DecodeJob, batches: _Batches) -> _Answers:
     with contextlib.closing(Worker(job)) as worker:
-        for batch in batches:
-            yield len(batch), worker.decode(batch)
+        for number, batch in batches:
+            yield number, len(batch), worker.decode(batch)
+
+
+def batching() -> list[int]:
+    """What decides where a batch ends."""
+    return [_BATCH, _BATCH_BYTES]
 
 
 def _batched(items: Iterable[Item]) -> Iterator[list[Item]]:

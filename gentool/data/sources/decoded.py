@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
+import json
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +18,13 @@ from gentool.data import cache
 from gentool.data.attributes import standardised
 from gentool.data.dataset import BadFile, Loaded, Report, Split
 from gentool.data.decoding import decode, pool
+from gentool.data.decoding.entries import Entry
 from gentool.data.decoding.layout import Layout, lay_out
-from gentool.data.decoding.listing import Entry, Listing
+from gentool.data.decoding.listing import Listing
 from gentool.data.decoding.worker import Archives, DecodeJob, Item, read
 from gentool.data.registry import Request
 from gentool.data.tables.find import beside, of_path, read_all
+from gentool.data.unfinished import Journal, discard
 from gentool.errors import UserError, printable
 from gentool.files import expanded
 
@@ -64,7 +69,7 @@ def load_images(
     if loaded is None:
         with pool.DecodePool(*about) as decoders:
             found = listing()
-            if not found.entries:
+            if not len(found.entries):
                 raise _no_images(request.path, found.ignored)
             if options.labels != "auto":
                 found = found._replace(tables=[], known=())
@@ -108,20 +113,23 @@ class _Decoder:
 
     def __post_init__(self) -> None:
         self.shown = printable(str(self.request.path))
-        names = [entry.name for entry in self.listing.entries]
-        asked = self.request.options.labels != "auto"
-        said = read_all(self.listing.tables, names, asked, self.listing.known)
+        entries, asked = self.listing.entries, self.request.options.labels != "auto"
+        said = read_all(self.listing.tables, entries.names, asked, self.listing.known)
         for index, problem in (said.problems if said else {}).items():
-            entry = self.listing.entries[index]
-            self.listing.entries[index] = entry._replace(problem=entry.problem or problem)
-        self.layout: Layout = lay_out(names, said)
+            entries.problems.setdefault(index, problem)
+        self.layout: Layout = lay_out(entries.names, said)
+        self.listing = self.listing._replace(tables=[], known=())  # they may be large
 
     def run(self) -> Loaded:
-        target = self._guess()
-        try:
-            return self._decode(target)
-        except _ColouredError:
-            return self._decode(decode.Target(target.size, 3, target.fit))
+        options, resumable = self.request.options, self.decoders.large
+        with cache.Draft(options, self.key, resumable=resumable) as draft:
+            items = self.listing.entries.digest(self.layout.rows.values())
+            plan = {"items": items, "batches": pool.batching()}
+            target = _left_target(draft, plan) or self._guess()
+            try:
+                return self._decode(draft, plan, target)
+            except _ColouredError:
+                return self._decode(draft, plan, decode.Target(target.size, 3, target.fit))
 
     def _guess(self) -> decode.Target:
         """The target, from the options and a look at the first sound images."""
@@ -163,18 +171,28 @@ class _Decoder:
             warnings.simplefilter("ignore")
             return decode.decode(read(entry.where, archives), decode.Target())
 
-    def _decode(self, target: decode.Target) -> Loaded:
+    def _decode(self, draft: cache.Draft, plan: dict[str, Any], target: decode.Target) -> Loaded:
         assert target.size is not None
         rows = self.layout.rows
-        with cache.Draft(self.request.options, self.key) as draft:
-            for split, indices in rows.items():
-                draft.array(split, (len(indices), target.channels, *target.size), np.uint8)
-            arrays = {split: str(draft.path(split)) for split in rows}
-            job = DecodeJob(self.listing.archives, target, arrays)
-            total = sum(map(len, rows.values()))
-            outcome = self.decoders.decode(job, self._items(), total, self.request.progress)
-            self._raise_if_stopped(outcome, target)
-            return draft.commit(self._finish(draft, outcome))
+        plan = {**plan, "target": json.loads(json.dumps(asdict(target)))}
+        shapes = {split: (len(rows[split]), target.channels, *target.size) for split in rows}
+        left = Journal.plan_in(draft.folder) if draft.held else {}
+        if left != plan or not all(draft.has(split, shapes[split], np.uint8) for split in rows):
+            discard(draft.folder)
+            for split, shape in shapes.items():
+                draft.array(split, shape, np.uint8)
+        paths = {split: draft.path(split) for split in rows}
+        arrays = {split: str(path) for split, path in paths.items()}
+        job = DecodeJob(self.listing.archives, target, arrays)
+        total = sum(map(len, rows.values()))
+        with contextlib.ExitStack() as stack:
+            journal = None
+            if draft.held:
+                journal = stack.enter_context(Journal(draft.folder, list(paths.values()), plan))
+            progress = self.request.progress
+            outcome = self.decoders.decode(job, self._items(), total, progress, journal)
+        self._raise_if_stopped(outcome, target)
+        return draft.commit(self._finish(draft, outcome))
 
     def _items(self) -> Iterator[Item]:
         for split, indices in self.layout.rows.items():
@@ -200,11 +218,14 @@ class _Decoder:
         """Close the gaps that broken files left, and gather the report."""
         splits: dict[str, Split] = {}
         values: dict[str, np.ndarray] = {}
+        if outcome.bad:
+            discard(draft.folder)
         for split, indices in self.layout.rows.items():
-            good = [row for row in range(len(indices)) if (split, row) not in outcome.bad]
-            if not good and split == "train":
+            bad = [row for place, row in outcome.bad if place == split]
+            good = np.delete(np.arange(len(indices)), bad)
+            if not len(good) and split == "train":
                 raise UserError(f"none of the training images in {self.shown} can be decoded")
-            if not good:
+            if not len(good):
                 draft.path(split).unlink()
                 continue
             labels = self.layout.labels.get(split)
@@ -212,19 +233,19 @@ class _Decoder:
             splits[split] = Split(pixels, None if labels is None else labels[good])
             if self.layout.attributes:
                 values[split] = self.layout.values[split][good]
-        names = {
-            place: self.listing.entries[self.layout.rows[place[0]][place[1]]].name
-            for place in outcome.bad
-        }
-        broken = sorted(BadFile(printable(names[p]), why) for p, why in outcome.bad.items())
+        names = self.listing.entries.names
+        broken = (
+            BadFile(printable(names[self.layout.rows[split][row]]), why)
+            for (split, row), why in outcome.bad.items()
+        )
         notes = self.layout.notes
         if outcome.frames:
             notes += (f"{outcome.frames:,} files have several frames; the first is used",)
         report = Report(
             sizes=dict(outcome.sizes.most_common(100)),
             modes=dict(outcome.modes.most_common()),
-            broken_count=len(broken),
-            broken=tuple(broken[: Report.MAX_LISTED]),
+            broken_count=len(outcome.bad),
+            broken=tuple(heapq.nsmallest(Report.MAX_LISTED, broken)),
             ignored=self.listing.ignored,
             notes=notes,
         )
@@ -238,6 +259,17 @@ class _Decoder:
             shuffled=True,
             attributes=attributes,
         )
+
+
+def _left_target(draft: cache.Draft, plan: dict[str, Any]) -> decode.Target | None:
+    """What a killed process was decoding the same images to; None where there was none."""
+    left = Journal.plan_in(draft.folder) if draft.held else {}
+    try:
+        target = left.pop("target")
+        found = decode.Target(**{**target, "size": tuple(target["size"])})
+    except (KeyError, TypeError):
+        return None
+    return found if left == plan else None
 
 
 def _has_colour(image: decode.Decoded) -> bool:

@@ -33,12 +33,12 @@ def load_folder(request: Request) -> Loaded:
     found = walk(os.path.realpath(request.path))
     key: dict[str, object] = {
         "source": "folder",
-        "root": found.root,
-        "files": cache.digest(found.stamps),
+        "root": found.entries.root,
+        "files": found.digest,
     }
     if found.tables:
         key["tables"] = cache.digest(found.tables)
-    about = len(found.stamps), sum(size for _, size, _, _ in found.stamps)
+    about = len(found.entries), found.entries.bytes()
     return load_images(request, key, about, found.listing)
 
 

@@ -12,16 +12,17 @@ import gzip
 import json
 import os
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gentool.data import cache
-from gentool.data.attributes import MAX_ATTRIBUTES
 from gentool.data.dataset import Loaded
 from gentool.data.decoding import tardir
-from gentool.data.decoding.listing import HIDDEN, MAX_FILES, Entry, Listing, is_image
+from gentool.data.decoding.entries import Entries, Names
+from gentool.data.decoding.listing import HIDDEN, MAX_FILES, Listing, is_image
 from gentool.data.decoding.tardir import TarEntry
 from gentool.data.decoding.worker import RAW, Member
 from gentool.data.registry import Request
@@ -97,13 +98,13 @@ def _inflate(file: Path, to: Path, most: int) -> None:
 
 def _listing(files: list[Path], plain: list[Path], request: Request) -> Listing:
     """Every image of every tar, and what stands beside them."""
-    images: list[tuple[int, TarEntry]] = []
-    beside: list[tuple[int, dict[str, Any]]] = []  # index of an image, what is said of it
+    entries, table = Entries(), Table("the files beside the images")
+    shard_of = array("l")
     tables: list[LabelFile] = []
     ignored = 0
     for number, path in enumerate(plain):
         with path.open("rb") as archive:
-            for _, group in _groups(tardir.entries(path)):
+            for group in _groups(tardir.entries(path)):
                 said: dict[str, Any] = {}
                 pictures = [one for one in group if is_image(one.name)]
                 for one in group:
@@ -114,22 +115,22 @@ def _listing(files: list[Path], plain: list[Path], request: Request) -> Listing:
                         said |= _sidecar(one, archive)
                     elif not is_image(one.name):
                         ignored += 1
-                beside += [(len(images) + k, said) for k in range(len(pictures))] if said else []
-                images += [(number, one) for one in pictures]
-                if len(images) > MAX_FILES:
+                for one in pictures:
+                    if said:
+                        table.add_known(len(entries), said)
+                    member = Member(one.offset, one.size, one.size, RAW, 0, number)
+                    entries.add(one.name, one.size, member, one.problem)
+                    shard_of.append(number)
+                if len(entries) > MAX_FILES:
                     raise UserError(f"the tars hold more than {MAX_FILES:,} images")
         request.progress("listing tars", number + 1, len(plain))
-    names = _names(files, images)
-    entries = [
-        Entry(name, Member(one.offset, one.size, one.size, RAW, 0, number), one.size, one.problem)
-        for name, (number, one) in zip(names, images, strict=True)
-    ]
-    table = _table(names, beside)
+    if entries.names.repeated().any():
+        entries.names = _with_shards(entries.names, files, shard_of)
     archives = tuple(str(path) for path in plain)
-    return Listing(entries, ignored, tables, archives, (table,) if table.names else ())
+    return Listing(entries, ignored, tables, archives, (table,) if len(table) else ())
 
 
-def _groups(members: Iterator[TarEntry]) -> Iterator[tuple[str, list[TarEntry]]]:
+def _groups(members: Iterator[TarEntry]) -> Iterator[list[TarEntry]]:
     """Neighbours that share their name up to the first dot: one example."""
     key, group = "", list[TarEntry]()
     for one in members:
@@ -138,14 +139,14 @@ def _groups(members: Iterator[TarEntry]) -> Iterator[tuple[str, list[TarEntry]]]
         folder, slash, last = one.name.rpartition("/")
         own = f"{folder}{slash}{last.partition('.')[0]}"
         if own != key and group:
-            yield key, group
+            yield group
             group = []
         if len(group) > 1000:
             raise UserError(f"a tar holds more than 1,000 files of the example {printable(own)}")
         key = own
         group.append(one)
     if group:
-        yield key, group
+        yield group
 
 
 def _sidecar(one: TarEntry, archive: Any) -> dict[str, Any]:
@@ -162,29 +163,14 @@ def _sidecar(one: TarEntry, archive: Any) -> dict[str, Any]:
     return {"label" if one.name.lower().endswith(".cls") else "text": text.strip()}
 
 
-def _names(files: Sequence[Path], images: Sequence[tuple[int, TarEntry]]) -> list[str]:
-    """The images' names; with their shard's, where two shards use the same ones."""
-    names = [one.name for _, one in images]
-    if len(set(names)) == len(names):
-        return names
+def _with_shards(names: Names, files: Sequence[Path], shard_of: Sequence[int]) -> Names:
+    """The names with their shard's before the last part: two shards use the same ones."""
     stems = [file.name.partition(".")[0] for file in files]
-    parts = [name.rpartition("/") for name in names]
-    return [
+    parts = (name.rpartition("/") for name in names)
+    return Names(
         f"{folder}{slash}{stems[number]}:{last}"
-        for (folder, slash, last), (number, _) in zip(parts, images, strict=True)
-    ]
-
-
-def _table(names: list[str], beside: list[tuple[int, dict[str, Any]]]) -> Table:
-    table = Table("the files beside the images")
-    for index, said in beside:
-        for column in said:
-            if column not in table.columns:
-                table.columns[column] = [None] * len(table.names)
-        if len(table.columns) > MAX_ATTRIBUTES:
-            table.start(list(table.columns))  # says so
-        table.add(names[index], [table.value(said.get(column)) for column in table.columns])
-    return table
+        for (folder, slash, last), number in zip(parts, shard_of, strict=True)
+    )
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gentool.data.decoding.entries import Strings
 from gentool.data.tables.labelling import Labelling, label
 from gentool.data.tables.readers import reader_of
 from gentool.data.tables.table import MAX_BYTES, Table
@@ -54,7 +55,7 @@ def beside(source: Path) -> list[Path]:
 
 
 def read_all(
-    files: Sequence[LabelFile], images: Sequence[str], asked: bool, known: Sequence[Table] = ()
+    files: Sequence[LabelFile], images: Strings, asked: bool, known: Sequence[Table] = ()
 ) -> Labelling | None:
     """What the files say of the images; None where there is none, or none says anything.
 
@@ -67,7 +68,7 @@ def read_all(
     """
     chosen = list(files) if asked else _first_of_each_folder(files)
     try:
-        tables = [table for table in (*known, *map(_read, chosen)) if table.names]
+        tables = [table for table in (*known, *map(_read, chosen)) if len(table)]
         return label(images, tables) if tables else None
     except UserError as error:
         if asked:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from gentool.data.attributes import MAX_ATTRIBUTES
+from gentool.data.decoding.entries import Strings
+from gentool.data.tables.places import Places
 from gentool.data.tables.table import Table
 from gentool.errors import UserError, printable
 
@@ -54,7 +55,7 @@ class Labelling:
     notes: tuple[str, ...]
 
 
-def label(images: Sequence[str], tables: Sequence[Table]) -> Labelling:
+def label(images: Strings, tables: Sequence[Table]) -> Labelling:
     """Join the tables with the images by name, and decide what the columns are.
 
     Args:
@@ -69,7 +70,9 @@ def label(images: Sequence[str], tables: Sequence[Table]) -> Labelling:
     splits: list[str] | None = None
     parts: list[tuple[list[str], np.ndarray]] = []
     for name, values in joined.columns.items():
-        known = [i for i, value in enumerate(values) if value is not None]
+        known: Sequence[int] = range(len(values))
+        if None in values:
+            known = [i for i, value in enumerate(values) if value is not None]
         if name.lower() in SPLIT_COLUMNS and (found := _splits(values)) is not None:
             splits = found
         elif not known:
@@ -102,43 +105,49 @@ def label(images: Sequence[str], tables: Sequence[Table]) -> Labelling:
 class _Joined:
     """The columns of all tables, brought into the images' order; None where nothing is said."""
 
-    def __init__(self, images: Sequence[str], tables: Sequence[Table]) -> None:
+    def __init__(self, images: Strings, tables: Sequence[Table]) -> None:
         self.n = len(images)
         self.columns: dict[str, list[Any]] = {}
         self.problems: dict[int, str] = {}
         self.notes: list[str] = []
-        self._shown = tables[0].shown
-        places = _Places(images)
+        self._shown, self._first = tables[0].shown, images[0]
+        places: Places | None = None
         told = np.zeros(self.n, bool)
         for table in tables:
-            self._add(table, places, told)
-        for i in np.flatnonzero(~told).tolist():
-            self.problems[i] = f"has no row in {self._shown}"
-
-    def _add(self, table: Table, places: _Places, told: np.ndarray) -> None:
-        rows: dict[int, int] = {}
-        strangers = doubled = 0
-        for row, name in enumerate(table.names):
-            place = places.of(table.folder, name)
-            if place is None:
-                strangers += 1
-            elif place not in rows:
-                rows[place] = row
-            elif any(column[row] != column[rows[place]] for column in table.columns.values()):
-                self.problems[place] = f"has two rows in {table.shown} that differ"
+            if table.names:
+                places = places or Places(images)
+                found = places.of(table.folder, table.names)
             else:
-                doubled += 1
-        if not rows and table.names:
+                found = np.asarray(table.places, np.int64)
+            self._add(table, found, told)
+        absent = f"has no row in {self._shown}"
+        for i in np.flatnonzero(~told).tolist():
+            self.problems[i] = absent
+
+    def _add(self, table: Table, places: np.ndarray, told: np.ndarray) -> None:
+        """Take in a table's rows, of which `places` has the images, -1 for a stranger."""
+        if not (places >= 0).any():
             raise UserError(
                 f"{table.shown} names none of the images: it begins with "
-                f"{printable(table.names[0], 60)!r}, they with {printable(places.first, 60)!r}"
+                f"{printable(table.names[0], 60)!r}, they with {printable(self._first, 60)!r}"
             )
+        row_of = np.full(self.n, -1, np.int64)
+        known = np.flatnonzero(places >= 0)
+        row_of[places[known[::-1]]] = known[::-1]  # of several rows the first
+        doubled = self._doubled(table, places, row_of)
+        in_order = np.array_equal(row_of, np.arange(len(table)))
         for name, values in table.columns.items():
-            column = self.columns.setdefault(name, [None] * self.n)
-            for place, row in rows.items():
-                column[place] = values[row]
-        told[list(rows)] = True
-        if strangers:
+            old = self.columns.get(name) or [None] * self.n
+            self.columns[name] = (
+                values
+                if in_order
+                else [
+                    before if row < 0 else values[row]
+                    for before, row in zip(old, row_of.tolist(), strict=True)
+                ]
+            )
+        told[row_of >= 0] = True
+        if strangers := int((places < 0).sum()):
             self.notes.append(f"{strangers:,} rows of {table.shown} name images that are not there")
         if doubled:
             self.notes.append(f"{doubled:,} rows of {table.shown} say the same a second time")
@@ -146,38 +155,23 @@ class _Joined:
             others = f", and {len(table.problems) - 1:,} more" if len(table.problems) > 1 else ""
             self.notes.append(f"{table.shown}: {table.problems[0]}{others}")
 
+    def _doubled(self, table: Table, places: np.ndarray, row_of: np.ndarray) -> int:
+        """How many rows say what another says of the image; where they differ is a problem."""
+        again = np.flatnonzero((places >= 0) & (row_of[places] != np.arange(len(places))))
+        doubled = 0
+        for row in again.tolist():
+            first = row_of[places[row]]
+            if any(column[row] != column[first] for column in table.columns.values()):
+                self.problems[int(places[row])] = f"has two rows in {table.shown} that differ"
+            else:
+                doubled += 1
+        return doubled
+
     def incomplete(self, name: str, missing: np.ndarray) -> None:
         """Note the images of which the column says nothing."""
+        problem = f"has no {printable(name, 40)!r} in {self._shown}"
         for i in np.flatnonzero(missing).tolist():
-            if i not in self.problems:
-                self.problems[i] = f"has no {printable(name, 40)!r} in {self._shown}"
-
-
-class _Places:
-    """Finds an image by the name that a table has for it."""
-
-    def __init__(self, images: Sequence[str]) -> None:
-        self.first = images[0]
-        self._whole = {name: i for i, name in enumerate(images)}
-        self._last: dict[str, int | None] = {}
-        for i, name in enumerate(images):
-            last = name.rpartition("/")[2]
-            self._last[last] = None if last in self._last else i
-        # CelebA's lists say .jpg, whatever its images have become since.
-        self._stems: dict[str, int | None] = {}
-        for last, place in self._last.items():
-            stem = last.rpartition(".")[0]
-            self._stems[stem] = None if stem in self._stems else place
-
-    def of(self, folder: str, name: str) -> int | None:
-        """By the path below the table's folder or the source, else by a unique file name."""
-        path = name.replace("\\", "/").removeprefix("./")
-        below = f"{folder}/{path}" if folder else path
-        last = PurePosixPath(path).name
-        for known, wanted in ((self._whole, below), (self._whole, path), (self._last, last)):
-            if (place := known.get(wanted)) is not None:
-                return place
-        return self._stems.get(last.rpartition(".")[0] or last)
+            self.problems.setdefault(i, problem)
 
 
 def _splits(values: list[Any]) -> list[str] | None:
@@ -188,7 +182,7 @@ def _splits(values: list[Any]) -> list[str] | None:
     return [split or "" for split in found]
 
 
-def _is_label(name: str, columns: dict[str, Any], values: list[Any], known: list[int]) -> bool:
+def _is_label(name: str, columns: dict[str, Any], values: list[Any], known: Sequence[int]) -> bool:
     """Whether a column names classes: by its name, or as the only column of words."""
     if any(isinstance(values[i], list) or _is_tags(values[i]) for i in known):
         return False
@@ -203,7 +197,7 @@ def _is_label(name: str, columns: dict[str, Any], values: list[Any], known: list
     return words or all(number >= 0 and number == int(number) for number in numbers)
 
 
-def _labels(values: list[Any], known: list[int]) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(values: list[Any], known: Sequence[int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Classes of words are sorted; numbers are themselves, as far as they are small."""
     labels = np.full(len(values), -1, np.int64)
     found = {values[i] for i in known}
@@ -217,7 +211,7 @@ def _labels(values: list[Any], known: list[int]) -> tuple[np.ndarray, tuple[str,
 
 
 def _attributes(
-    name: str, values: list[Any], known: list[int]
+    name: str, values: list[Any], known: Sequence[int]
 ) -> tuple[list[str], np.ndarray] | None:
     """One column of numbers, several for lists, one for every word of tags; None for text."""
     first = values[known[0]]
@@ -236,7 +230,9 @@ def _attributes(
     return [name], numbers
 
 
-def _vectors(name: str, values: list[Any], known: list[int]) -> tuple[list[str], np.ndarray] | None:
+def _vectors(
+    name: str, values: list[Any], known: Sequence[int]
+) -> tuple[list[str], np.ndarray] | None:
     width = len(values[known[0]])
     array = np.full((len(values), width), np.nan)
     for i in known:
@@ -251,7 +247,7 @@ def _is_tags(value: Any) -> bool:
     return isinstance(value, str) and "|" in value
 
 
-def _tags(values: list[Any], known: list[int]) -> tuple[list[str], np.ndarray] | None:
+def _tags(values: list[Any], known: Sequence[int]) -> tuple[list[str], np.ndarray] | None:
     """A binary attribute for every word that stands in any of the lists."""
     words = {i: _words(values[i]) for i in known}
     names = sorted({word for some in words.values() for word in some})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,12 +37,13 @@ NAME_COLUMNS = (
 
 @dataclass
 class Table:
-    """One label file.
+    """One label file, or what a source itself says of its images.
 
     Attributes:
         shown: its name in messages, safe to print.
         folder: names are relative to this folder of the source, as in "train"; "" for the whole.
-        names: of the images, a row each.
+        names: of the images, a row each; none where `places` has them.
+        places: of what a source says itself, the image's number of each row.
         columns: column -> its values, one a row.
         problems: what was wrong with single rows, a sentence's end each ("line 7 has 3 fields").
     """
@@ -49,10 +51,14 @@ class Table:
     shown: str
     folder: str = ""
     names: list[str] = field(default_factory=list)
+    places: array[int] = field(default_factory=lambda: array("q"))
     columns: dict[str, list[Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     _memory: int = 0
-    _shared: dict[str, Any] = field(default_factory=dict)
+    _shared: dict[str | float, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names) or len(self.places)
 
     def start(self, columns: list[str]) -> None:
         """Name the columns. Raises UserError for names that are empty, doubled or too many."""
@@ -69,15 +75,30 @@ class Table:
 
     def add(self, name: str, values: Iterable[Any]) -> None:
         """One row, its values in the columns' order. Raises UserError where it gets too much."""
-        self._memory += 8 * len(self.columns) + len(name) + _OBJECT
-        if len(self.names) >= MAX_ROWS or self._memory > MAX_MEMORY:
-            raise UserError(
-                f"{self.shown} says more than gentool can hold: {len(self.names):,} rows of "
-                f"{len(self.columns):,} columns, and there are more; leave out what is not needed"
-            )
+        self._count(len(name) + _OBJECT)
         self.names.append(name)
         for column, value in zip(self.columns.values(), values, strict=True):
             column.append(value)
+
+    def add_known(self, place: int, said: dict[str, Any]) -> None:
+        """What a source says of its image number `place`; new columns begin with it."""
+        for column in said:
+            if column not in self.columns:
+                self.columns[column] = [None] * len(self.places)
+        if len(self.columns) > MAX_ATTRIBUTES:
+            self.start(list(self.columns))  # says so
+        self._count(0)
+        self.places.append(place)
+        for column, values in self.columns.items():
+            values.append(self.value(said.get(column)))
+
+    def _count(self, more: int) -> None:
+        self._memory += 8 * len(self.columns) + more
+        if len(self) >= MAX_ROWS or self._memory > MAX_MEMORY:
+            raise UserError(
+                f"{self.shown} says more than gentool can hold: {len(self):,} rows of "
+                f"{len(self.columns):,} columns, and there are more; leave out what is not needed"
+            )
 
     def cell(self, text: str) -> Any:
         """What a cell says: None, a finite float, or a word; equal ones are one object."""
@@ -105,10 +126,18 @@ class Table:
         if isinstance(found, bool):
             return found
         if isinstance(found, int | float):
-            self._memory += _OBJECT
             with contextlib.suppress(OverflowError):
-                return float(found) if math.isfinite(found) else None
+                return self._number(float(found)) if math.isfinite(found) else None
         return None
+
+    def _number(self, number: float) -> float:
+        """The one object for it, as far as there are not too many."""
+        if (known := self._shared.get(number)) is not None:
+            return float(known)
+        if len(self._shared) < _SHARED:
+            self._shared[number] = number
+        self._memory += _OBJECT
+        return number
 
 
 def name_column(columns: list[str]) -> int:
