@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -64,11 +65,27 @@ def warnings_as_lines() -> None:
     warnings.showwarning = show
 
 
+QUIET = 60.0
+"""Seconds for which a log hears nothing, at most, of work that goes on."""
+
+
+def _line_a_minute() -> Progress:
+    spoke = time.monotonic()
+
+    def update(what: str, done: int, total: int) -> None:
+        nonlocal spoke
+        if speaks() and time.monotonic() >= spoke + QUIET:
+            spoke = time.monotonic()
+            say(f"{what}: {done:,} of {total:,}")
+
+    return update
+
+
 @contextmanager
 def loading_bar() -> Iterator[Progress]:
-    """A bar for the loading of data; silent where stderr is no terminal."""
+    """A bar for what takes long; where stderr is no terminal, a line a minute."""
     if not sys.stderr.isatty():
-        yield lambda what, done, total: None
+        yield _line_a_minute()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

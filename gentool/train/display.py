@@ -11,12 +11,34 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gentool.console import QUIET
 from gentool.train.progress import Follower, TrainProgress
 
-UNSPOKEN = frozenset({"grad_norm", "examples_per_s"})
+UNSPOKEN = ("grad_norm", "examples_per_s")
 """Scalars for metrics.jsonl that would only lengthen the line."""
 
+WIDTH = 100
+"""Columns of an epoch's line; what it leaves out is in metrics.jsonl."""
+
 Rows = Mapping[str, Mapping[str, Any]]
+
+
+def fitted(rows: Rows, width: int) -> str:
+    """The scalars that fit, by split: the first of each split, then the second of each, and so on;
+    none after the first that is too long."""
+    spoken = {
+        split: [f"{k} {v:.4g}" for k, v in row.items() if not k.endswith(UNSPOKEN)]
+        for split, row in rows.items()
+    }
+    taken, text = dict.fromkeys(spoken, 0), ""
+    for place in range(max(map(len, spoken.values()), default=0)):
+        for split in [s for s, numbers in spoken.items() if place < len(numbers)]:
+            taken[split] += 1
+            parts = [f"{s}: {'  '.join(spoken[s][:n])}" for s, n in taken.items() if n]
+            if len(" | ".join(parts)) > width:
+                return text
+            text = " | ".join(parts)
+    return text
 
 
 class Display:
@@ -69,12 +91,14 @@ class Display:
 
 
 class TerminalDisplay(Display):
-    """On stderr: a bar and a line an epoch; the lines alone where it is no terminal."""
+    """On stderr: a bar and a line an epoch; where it is no terminal, the epochs' lines, and one a
+    minute of an epoch that takes longer."""
 
     def __init__(self, total: int, per_epoch: int, batch_size: int, start: int = 0) -> None:
         super().__init__(total, per_epoch, batch_size, start)
         self.console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
+        self._spoke = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
@@ -89,24 +113,26 @@ class TerminalDisplay(Display):
             self._bar.start()
 
     def due(self) -> bool:
-        return self._bar is not None and super().due()
+        if self._bar is None and time.monotonic() < self._spoke + QUIET:
+            return False
+        return super().due()
 
     def step(self, step: int, loss: float | None) -> None:
-        assert self._bar is not None
         note = f"{self.rate(step):,.0f} examples/s"
         if loss is not None:
             note = f"loss {loss:.4g}  {note}"
         epoch = f"{min(self.epochs, step // self.per_epoch + 1)}/{self.epochs}"
-        self._bar.update(self._task, completed=step, epoch=epoch, note=note)
+        if self._bar is None:
+            self.say(f"epoch {epoch}, step {step:,} of {self.total:,}  {note}")
+        else:
+            self._bar.update(self._task, completed=step, epoch=epoch, note=note)
 
     def epoch(self, number: int, step: int, rate: float, rows: Rows) -> None:
-        parts = []
-        for split, row in rows.items():
-            shown = [f"{k} {v:.4g}" for k, v in row.items() if k not in UNSPOKEN]
-            parts.append(f"{split}: {'  '.join(shown)}")
-        self.say(f"epoch {number}/{self.epochs}  {' | '.join(parts)} | {rate:,.0f} examples/s")
+        head, tail = f"epoch {number}/{self.epochs}  ", f" | {rate:,.0f} examples/s"
+        self.say(head + fitted(rows, WIDTH - len(head) - len(tail)) + tail)
 
     def say(self, text: str) -> None:
+        self._spoke = time.monotonic()
         self.console.print(text, soft_wrap=True, markup=False)
 
     def warn(self, message: str) -> None:

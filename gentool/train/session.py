@@ -25,6 +25,7 @@ from gentool.runs import Run
 from gentool.train import distributed
 from gentool.train.checks import most_bytes
 from gentool.train.claim import locked_run, newest, refuse_second, require_same_data
+from gentool.train.continuing import refuse_less, standing
 from gentool.train.distributed import World
 from gentool.train.environment import compare, environment
 from gentool.train.job import Job, check_data, from_run, make_model
@@ -89,13 +90,11 @@ def resume(
         with locked_run(run, s.world) as folder:  # before anything of the run is touched
             trainer, recorder = s.trainer(run, folder)
             if (checkpoint := newest(run, most_bytes(trainer.model.state_dict()))) is not None:
+                refuse_less(run, trainer, checkpoint, changes)
                 trainer.restore(checkpoint)
             if folder is not None:
                 compare(saved, job, environment(s.world.device))
-                if trainer.step >= trainer.total:
-                    s.say(
-                        f"{run.path} is finished at step {trainer.step}; ask for more with --epochs"
-                    )
+                s.say(standing(run, trainer))
                 content = {**saved, "settings": options.to_json(job.settings)}
                 with user_errors("the run's config", run.config):
                     folder.write_json(run.config.name, content)
