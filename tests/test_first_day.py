@@ -71,7 +71,7 @@ def test_other_long_work_is_heard_of_too(
 
 def test_the_line_of_an_epoch_fits() -> None:
     names = ("discriminator_loss", "d_real", "d_fake", "d_accuracy", "generator_loss")
-    scalars = {name: 0.123456 for name in names} | {"generator_grad_norm": 3.0}
+    scalars = dict.fromkeys(names, 0.123456) | {"generator_grad_norm": 3.0}
     rows = {"train": scalars, "test": scalars, "samples": {"diversity": 1.0}}
     line = fitted(rows, 70)
     assert len(line) <= 70 and "grad_norm" not in line

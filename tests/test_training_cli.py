@@ -140,9 +140,11 @@ def test_a_run_without_its_checkpoints_is_not_trained_over(cli: Cli, tmp_path: P
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
-def test_best_must_be_a_scalar_that_there_is(cli: Cli) -> None:
+def test_best_must_be_a_scalar_that_there_is(cli: Cli, tmp_path: Path) -> None:
+    """And that is said before anything is written, since an epoch may take hours."""
     result = cli("train", "vae", *SMALL, "--epochs", 1, "--best", "neg_elbow")
     assert result.code == 2 and "neg_elbow" in result.err and "neg_elbo," in result.err
+    assert not (tmp_path / "runs").exists() and "epoch 1" not in result.err
 
 
 def test_epochs_and_steps_replace_each_other(cli: Cli, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gentool.model import Model
 from gentool.ops import noise
 from gentool.runs import Run
 from gentool.train import distributed
+from gentool.train.best import require_scalar
 from gentool.train.checks import most_bytes
 from gentool.train.claim import locked_run, newest, refuse_second, require_same_data
 from gentool.train.continuing import refuse_less, standing
@@ -165,6 +166,7 @@ def session(job: Job, progress: Follower | None) -> Iterator[Session]:
         require_same_data(world, dataset)
         check_data(job, dataset.spec)
         model = make_model(job, dataset).to(world.device)
+        require_scalar(settings, model, dataset, world)
         with noise.version(drawn):
             yield Session(job, world, dataset, model, progress)
             world.barrier()

@@ -1,0 +1,49 @@
+"""By which scalar the best model is kept, held to those that there are before anything is written."""
+
+from __future__ import annotations
+
+import torch
+
+from gentool.data.dataset import Dataset
+from gentool.errors import UserError, nearest, printable
+from gentool.model import Evaluates, Model, Step
+from gentool.noise import Noise
+from gentool.train.batches import BatchLoader
+from gentool.train.distributed import World
+from gentool.train.settings import TrainSettings
+
+LOOK = 8
+"""Test examples that are enough to see which scalars there are."""
+
+
+def require_scalar(settings: TrainSettings, model: Model, dataset: Dataset, world: World) -> None:
+    """Refuse a ``--best`` that the test split will not have; raises UserError.
+
+    Args:
+        model: on the device; it stays as it is, and so do torch's generators.
+    """
+    if settings.best is None:
+        return
+    known = scalars(model, dataset, world)
+    if settings.best not in known:
+        listed = ", ".join(known) or "none: this model or data has nothing to test"
+        raise UserError(
+            f"--best {printable(settings.best)} is no scalar of the test split"
+            f"{nearest(settings.best, known)}; there are: {listed}"
+        )
+
+
+def scalars(model: Model, dataset: Dataset, world: World) -> list[str]:
+    """The names that `model` evaluates on the test split; none where it cannot, or there is none."""
+    if not isinstance(model, Evaluates) or not len(dataset.test):
+        return []
+    batch = BatchLoader(dataset.test, LOOK, world.device).in_order(0, min(LOOK, len(dataset.test)))
+    zero = torch.zeros((), dtype=torch.int64, device=world.device)
+    step = Step(Noise(0, "test", zero, world.device), torch.zeros((), device=world.device))
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            return list(model.evaluate(batch, step))
+    finally:
+        model.train(training)
