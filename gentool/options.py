@@ -296,3 +296,23 @@ def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]
         field = known[key]
         result[field.name] = check(field, value)
     return result
+
+
+def without_effect(config: Any, *facts: Any) -> list[str]:
+    """What was asked for and changes nothing, a sentence each.
+
+    A config knows of its own options: where it has a method ``without_effect(*facts)``, that
+    returns for each field without effect the reason, such as ``{"clip": "with --lipschitz gp"}``.
+    Only fields that differ from their default were asked for.
+
+    Args:
+        facts: what the method is given beside the config: of a model, the `DataSpec`.
+    """
+    explain = getattr(config, "without_effect", None)
+    reasons: Mapping[str, str] = explain(*facts) if explain is not None else {}
+    return [
+        f"{field.flag} {field.show(getattr(config, field.name))} has no effect "
+        f"{printable(reasons[field.name])}"
+        for field in fields_of(type(config))
+        if field.name in reasons and getattr(config, field.name) != field.default
+    ]

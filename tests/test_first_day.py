@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Result
 
 from gentool import console
+from gentool.spec import DataSpec
 from gentool.train import display
 from gentool.train.display import TerminalDisplay, fitted
+from gentool.train.job import from_options, without_effect
 
 Cli = Callable[..., Result]
 SMALL = ("--data", "glyphs:300", "--hidden", "16", "--latent-dim", "4", "--threads", "1")
@@ -87,3 +90,47 @@ def test_a_whole_epoch_line_is_within_the_columns(capsys: pytest.CaptureFixture[
     line = capsys.readouterr().err.rstrip("\n")
     assert len(line) <= display.WIDTH and line.endswith("examples/s") and "test:" in line
     assert json.dumps(line)  # one line
+
+
+IMAGES = DataSpec("image", (1, 28, 28))
+POINTS = DataSpec("points", (2,))
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "options", "named"),
+    [
+        ("vae", IMAGES, {"beta": 4.0, "likelihood": "none"}, "--beta 4 has no effect with --like"),
+        ("vae", IMAGES, {"sigma": 0.1}, "--sigma 0.1 has no effect with --likelihood bernoulli"),
+        ("vae", POINTS, {"sigma": 0.1}, ""),
+        ("vae", IMAGES, {"width": 64}, "--width 64 has no effect with --net mlp"),
+        ("vae", IMAGES, {"width": 64, "net": "conv"}, ""),
+        (
+            "vae",
+            IMAGES,
+            {"hidden": (8,), "net": "conv"},
+            "--hidden 8 has no effect with --net conv",
+        ),
+        ("vae", POINTS, {"binarize": True}, "--binarize yes has no effect on points"),
+        ("wgan", IMAGES, {"clip": 0.1}, "--clip 0.1 has no effect with --lipschitz gp"),
+        ("wgan", IMAGES, {"clip": 0.1, "lipschitz": "clip"}, ""),
+        ("wgan", POINTS, {"width": 8}, "--width 8 has no effect on points"),
+        ("wgan", IMAGES, {"hidden": (8,)}, "--hidden 8 has no effect with convolutions"),
+        ("wgan", IMAGES, {"hidden": (8,), "net": "mlp"}, ""),
+        ("gan", IMAGES, {"momentum": 0.9}, "--momentum 0.9 has no effect with --optimizer adam"),
+        ("gan", IMAGES, {"momentum": 0.9, "optimizer": "sgd"}, ""),
+        ("gan", POINTS, {"flip": True}, "--flip yes has no effect on points"),
+        ("gan", IMAGES, {"lr_gamma": 0.5}, "--lr-gamma 0.5 has no effect without --lr-milestones"),
+    ],
+)
+def test_an_option_without_effect_is_one_sentence(
+    model: str, data: DataSpec, options: dict[str, Any], named: str
+) -> None:
+    found = without_effect(from_options(model, options), data)
+    assert [s.startswith(named) for s in found] == ([True] if named else []), found
+    assert without_effect(from_options(model, {}), data) == []
+
+
+def test_that_sentence_is_heard_and_training_goes_on(cli: Cli) -> None:
+    result = cli("train", "vae", *SMALL, "--steps", 1, "--likelihood", "none", "--beta", 4)
+    assert result.code == 0, result.err
+    assert "warning: --beta 4 has no effect with --likelihood none" in result.err

@@ -176,6 +176,15 @@ def check_data(job: Job, data_spec: DataSpec) -> None:
         )
 
 
+def without_effect(job: Job, data_spec: DataSpec) -> list[str]:
+    """Options of the job that change nothing on such data, a sentence each.
+
+    A model's own defaults for core options count as not asked for.
+    """
+    of_model = options.without_effect(job.config, data_spec)
+    return of_model + options.without_effect(job.settings, data_spec)
+
+
 def make_model(job: Job, dataset: Dataset) -> Model:
     """The job's model on the CPU, and, where it wants to, with a look at training data."""
     from gentool.model import Prepares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from gentool.train.claim import locked_run, newest, refuse_second, require_same_
 from gentool.train.continuing import refuse_less, standing
 from gentool.train.distributed import World
 from gentool.train.environment import compare, environment
-from gentool.train.job import Job, check_data, from_run, make_model
+from gentool.train.job import Job, check_data, from_run, make_model, without_effect
 from gentool.train.loop import Trainer
 from gentool.train.progress import Follower
 from gentool.train.recorder import Recorder, RunRecorder
@@ -51,6 +52,8 @@ def start(job: Job, out: Path | None = None, progress: Follower | None = None) -
     with session(job, progress) as s:
         path = ""
         if s.world.is_main:
+            for sentence in without_effect(job, s.dataset.spec):
+                warnings.warn(sentence, stacklevel=2)
             path = str(runs.create(out, job.plugin.name, s.dataset.name).path)
         run = Run(Path(s.world.from_main(path)))
         with locked_run(run, s.world) as folder:

@@ -9,7 +9,7 @@ from gentool.data.options import DataOptions
 from gentool.errors import UserError
 from gentool.options import Field, SpecError, fields_of
 from gentool.plugins import Plugin, explanation, spec_of
-from gentool.spec import ModelSpec, Option
+from gentool.spec import DataSpec, ModelSpec, Option
 from gentool.train.stopping import parse_duration
 
 MOST_COMPILED_PARTS = 4
@@ -91,6 +91,11 @@ class TrainSettings:
                 f"{MOST_COMPILED_PARTS} at most"
             )
         parse_duration(self.max_time)
+
+    def without_effect(self, data: DataSpec) -> dict[str, str]:
+        """See `gentool.options.without_effect`."""
+        found = {"flip": "on points"} if data.kind == "points" else {}
+        return found | ({} if self.lr_milestones else {"lr_gamma": "without --lr-milestones"})
 
 
 def core_fields() -> tuple[Field, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from gentool.hookspecs import hookimpl
-from gentool.spec import ModelSpec, Option
+from gentool.spec import DataSpec, ModelSpec, Option
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class GANConfig:
                 "--objective hinge has margins instead of labels; "
                 "drop --smooth-real and --smooth-fake"
             )
+
+    def without_effect(self, data: DataSpec) -> dict[str, str]:
+        """Options that change nothing here; see `gentool.options.without_effect`."""
+        unused = ("momentum",) if self.optimizer == "adam" else ("beta1", "beta2")
+        return dict.fromkeys(unused, f"with --optimizer {self.optimizer}")
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from gentool.hookspecs import hookimpl
-from gentool.spec import ModelSpec, Option
+from gentool.spec import DataSpec, ModelSpec, Option
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,23 @@ class VAEConfig:
             raise ValueError("--binarize makes 0 and 1 of the pixels: use --likelihood bernoulli")
         if self.binarize and self.dequantize:
             raise ValueError("--binarize and --dequantize exclude each other; drop one of them")
+
+    def without_effect(self, data: DataSpec) -> dict[str, str]:
+        """Options that change nothing here; see `gentool.options.without_effect`."""
+        found = {}
+        if self.likelihood == "none":
+            reason = "with --likelihood none, which has no KL term"
+            found = dict.fromkeys(("beta", "kl_warmup", "free_bits"), reason)
+        chosen = self.likelihood
+        if chosen == "auto":
+            chosen = "bernoulli" if data.kind == "image" else "gaussian"
+        if chosen != "gaussian":
+            found["sigma"] = f"with --likelihood {chosen}; it is for gaussian"
+        unused = "width" if self.net == "mlp" else "hidden"
+        found[unused] = f"with --net {self.net}"
+        if data.kind == "points":
+            found |= dict.fromkeys(("binarize", "dequantize"), "on points")
+        return found
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from gentool.hookspecs import hookimpl
-from gentool.spec import ModelSpec, Option
+from gentool.spec import DataSpec, ModelSpec, Option
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,22 @@ class WGANConfig:
     ] = None
     beta1: Annotated[float, Option("of adam", min=0, below=1)] = 0.0
     beta2: Annotated[float, Option("of adam", min=0, below=1)] = 0.9
+
+    def without_effect(self, data: DataSpec) -> dict[str, str]:
+        """Options that change nothing here; see `gentool.options.without_effect`."""
+        found = {}
+        if self.lipschitz != "clip":
+            found["clip"] = f"with --lipschitz {self.lipschitz}"
+        if self.lipschitz != "gp":
+            found["penalty"] = f"with --lipschitz {self.lipschitz}"
+        if self.optimizer == "rmsprop" or (self.optimizer, self.lipschitz) == ("auto", "clip"):
+            found |= dict.fromkeys(("beta1", "beta2"), "with rmsprop; --optimizer adam has it")
+        if data.kind == "points":
+            found["width"] = "on points, whose networks are --hidden"
+        else:
+            unused = "width" if self.net == "mlp" else "hidden"
+            found[unused] = f"with {'--net mlp' if unused == 'width' else 'convolutions'}"
+        return found
 
 
 @hookimpl
