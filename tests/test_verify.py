@@ -83,6 +83,18 @@ def test_a_number_is_held_to_its_band(cli: Cli, band: str, code: int) -> None:
     assert [p.name for p in Path("runs").iterdir()] == [".latest"]
 
 
+def test_a_stopped_verification_keeps_what_is_in_and_names_no_deleted_folder(cli: Cli) -> None:
+    Path("mine.toml").write_text(RECIPE.format(band="[0, 8]"))
+    longer = RECIPE.format(band="[0, 8]").replace("steps = 20", 'steps = 10000\nmax-time = "0s"')
+    Path("longer.toml").write_text(longer)
+    result = cli("verify", "mine.toml", "longer.toml")
+    assert "mine" in result.out and "pass" in result.out
+    assert "stopped by --max-time while longer was trained; one number is in" in result.err
+    assert "resume" not in result.err
+    kept = cli("verify", "longer.toml", "--out", "kept")
+    assert "gentool resume kept/longer" in kept.err and Path("kept/longer/state").is_dir()
+
+
 def test_runs_are_kept_on_request(cli: Cli) -> None:
     Path("mine.toml").write_text(RECIPE.format(band="[0, 8]"))
     result = cli("verify", "mine.toml", "--out", "kept", "--json")

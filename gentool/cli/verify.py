@@ -14,6 +14,7 @@ from gentool.console import loading_bar, print_json, print_table, say
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
 from gentool.train.job import from_options
+from gentool.train.stopping import Stopped
 from gentool.verify import recipes
 from gentool.verify.recipes import Recipe
 
@@ -53,9 +54,22 @@ def verify(
         raise UserError("name a recipe (`gentool verify --list` shows them), or give --quick")
     overrides = {"device": device} | ({} if seed is None else {"seed": seed})
     outcomes: list[Outcome] = []
-    with _folder(out) as folder:
-        for recipe in chosen:
-            outcomes += _run(recipe, folder / recipe.name, cache, overrides)
+    try:
+        with _folder(out) as folder:
+            for recipe in chosen:
+                outcomes += _run(recipe, folder / recipe.name, cache, overrides)
+    except (Stopped, KeyboardInterrupt) as stop:
+        if outcomes:
+            _show(outcomes, json)
+        if out is None and isinstance(stop, Stopped):  # what there was to go on with is removed
+            count = {0: "no number is in", 1: "one number is in"}
+            done = count.get(len(outcomes), f"{len(outcomes)} numbers are in")
+            raise Stopped(
+                f"{stop.reason} while {recipe.name} was trained; {done}, and its run is removed "
+                "(--out FOLDER keeps runs)",
+                stop.code,
+            ) from None
+        raise
     _show(outcomes, json)
     if not all(outcome.passed for outcome in outcomes):
         raise typer.Exit(1)

@@ -237,7 +237,7 @@ class RunRecorder(Recorder):
         self.events.failed(self.run, reason)
         self._require_name()
         command = f"gentool resume {shlex.quote(str(self.run.path))}"
-        return Stopped(f"{reason}; go on with: {command}", reason.code)
+        return Stopped(reason.reason, reason.code, command)
 
     def failed(self, error: BaseException) -> None:
         """Tell the loggers."""

@@ -13,11 +13,17 @@ from gentool.streams import forget_terminal
 
 
 class Stopped(Exception):
-    """Training ended early, with everything saved. `code` is the exit status."""
+    """Training ended early, with everything saved.
 
-    def __init__(self, reason: str, code: int) -> None:
-        super().__init__(reason)
-        self.code = code
+    Attributes:
+        reason: why, in a few words.
+        code: the exit status.
+    """
+
+    def __init__(self, reason: str, code: int, command: str = "") -> None:
+        """`command` is the one to go on with, where there is one."""
+        super().__init__(f"{reason}; go on with: {command}" if command else reason)
+        self.reason, self.code = reason, code
 
 
 class StopRequest:
