@@ -57,14 +57,19 @@ class Events:
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        """Raises UserError for a name that no installed plugin has."""
+        """Raises UserError for a name that no installed plugin has, or one that cannot work."""
         self.listeners = [_listener(name) for name in names]
+        self._require("gentool_logger_ready")
 
     def started(self, run: Run) -> None:
         """Raises UserError where a listener cannot work, before time is spent on training."""
+        if self.listeners:
+            self._require("gentool_run_started", run=run, config=run.read_config())
+
+    def _require(self, hook: str, **facts: Any) -> None:
         for plugin in self.listeners:
             try:
-                plugins.call(plugin, "gentool_run_started", run=run, config=run.read_config())
+                plugins.call(plugin, hook, **facts)
             except UserError:
                 raise
             except (Exception, SystemExit) as error:

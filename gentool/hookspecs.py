@@ -63,6 +63,14 @@ def gentool_operators(register: Callable[[OperatorInfo], None]) -> None:
 
 
 @hookspec
+def gentool_logger_ready() -> None:
+    """The plugin is named by ``--log``, and nothing is written yet.
+
+    One that cannot work, since a package is missing, say, raises `UserError` here.
+    """
+
+
+@hookspec
 def gentool_run_started(run: Run, config: Mapping[str, Any]) -> None:
     """Training begins, or goes on; `config` is the run's config.json.
 

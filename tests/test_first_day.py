@@ -134,3 +134,12 @@ def test_that_sentence_is_heard_and_training_goes_on(cli: Cli) -> None:
     result = cli("train", "vae", *SMALL, "--steps", 1, "--likelihood", "none", "--beta", 4)
     assert result.code == 0, result.err
     assert "warning: --beta 4 has no effect with --likelihood none" in result.err
+
+
+def test_a_logger_without_its_package_is_told_before_the_run_exists(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gentool_tensorboard.find_spec", lambda name: None)
+    result = cli("train", "vae", *SMALL, "--steps", 1, "--log", "tensorboard")
+    assert result.code == 2 and "pip install 'gentool[tensorboard]'" in result.err
+    assert not (tmp_path / "runs").exists()

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 
 @hookimpl
-def gentool_run_started(run: Run, config: Mapping[str, Any]) -> None:
+def gentool_logger_ready() -> None:
     if find_spec("tensorboard") is None:
         raise UserError("--log tensorboard needs it; run: pip install 'gentool[tensorboard]'")
+
+
+@hookimpl
+def gentool_run_started(run: Run, config: Mapping[str, Any]) -> None:
     from gentool_tensorboard import writer
 
     writer.start(run, config)
