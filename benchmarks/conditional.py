@@ -1,6 +1,6 @@
 """Do class-conditional models draw the class they are asked for?
 
-    gentool train dcgan --config gentool/recipes/dcgan-mnist.toml --conditional --out RUN
+    gentool train --config dcgan-mnist --conditional --out RUN
     python benchmarks/conditional.py RUN … --data mnist
 
 A small convolutional classifier is trained on the real training images, its accuracy on the real

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from gentool import options, runs
+from gentool import options, recipefiles, runs
 from gentool.console import Progress, loading_bar
 from gentool.metrics.plan import Plan
 from gentool.runs import Run
@@ -98,7 +98,7 @@ def _short(value: object) -> str:
 
 
 def train(
-    model: str,
+    model: str | None = None,
     /,
     *,
     out: RunLike | None = None,
@@ -109,9 +109,9 @@ def train(
     """Train a model into a new run, as ``gentool train MODEL`` does.
 
     Args:
-        model: a name from ``gentool models``.
+        model: a name from ``gentool models``; by default the one that `config` names.
         out: the run's directory; by default the next free ``runs/MODEL-DATA-NNN``.
-        config: a TOML file with options; those given here win.
+        config: a recipe by name, or a TOML file, with options; those given here win.
         progress: called with a `gentool.train.progress.TrainProgress` a few times a second,
             instead of a display on the terminal.
         values: options by field name: the model's own, of the data and of training.
@@ -120,6 +120,8 @@ def train(
         UserError: for whatever the caller can mend.
         gentool.train.stopping.Stopped: after a signal or ``max_time``, with everything saved.
     """
+    if model is None and config is not None:
+        model = recipefiles.model_of(config)
     if not isinstance(model, str):
         raise TypeError(f"a model is named by text, such as 'vae', not by {model!r:.80}")
     _check_follower(progress)

@@ -284,7 +284,7 @@ def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]
         raise UserError(f"--config {shown} is not TOML: {printable(str(error))}") from error
     content.pop("recipe", None)
     wanted = content.pop("model", model)
-    if wanted != model:
+    if str(wanted).rpartition(":")[2] != model:  # or DISTRIBUTION:NAME
         raise UserError(f"{shown} is for the model {printable(str(wanted))!r}, not {model!r}")
     known = {f.name: f for f in fields} | {f.flag[2:]: f for f in fields}
     result = {}
@@ -294,7 +294,8 @@ def read_toml(path: Path, fields: Iterable[Field], model: str) -> dict[str, Any]
                 f"{shown} has an unknown option {printable(key)!r}{nearest(key, known)}"
             )
         field = known[key]
-        result[field.name] = check(field, value)
+        nothing = value == "none" and field.optional  # as on the command line; TOML has no null
+        result[field.name] = None if nothing else check(field, value)
     return result
 
 

@@ -2,6 +2,7 @@
 
 runs/vae-mnist-001/
     config.json         everything that was asked for, and where it ran
+    recipe.toml         the same options for `gentool train --config`, and the command
     model.safetensors   the weights; alone enough to sample
     best.safetensors    the same at its best, by a scalar of the test split
     metrics.jsonl       one JSON object a line
@@ -48,6 +49,10 @@ class Run:
     @property
     def config(self) -> Path:
         return self.path / "config.json"
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
 
     @property
     def model(self) -> Path:

@@ -64,7 +64,7 @@ def arrows(path: Path) -> set[str]:
 FLOORS = [
     {"version", "errors", "files", "folder", "litter", "streams", "subprocesses", "cachefolder"}
     | {"ops"},
-    {"torch_internals", "nn", "spec", "noise", "console", "devices", "matmul"},
+    {"torch_internals", "nn", "spec", "noise", "console", "devices", "matmul", "recipefiles"},
     {"model", "options", "weights", "runs"},
     {
         "plugins",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import Result
 
-from gentool import console
+from gentool import console, recipefiles
+from gentool.cli.main import main
 from gentool.spec import DataSpec
-from gentool.train import display
+from gentool.train import again, display
 from gentool.train.display import TerminalDisplay, fitted
 from gentool.train.job import from_options, without_effect
 
@@ -143,3 +147,75 @@ def test_a_logger_without_its_package_is_told_before_the_run_exists(
     result = cli("train", "vae", *SMALL, "--steps", 1, "--log", "tensorboard")
     assert result.code == 2 and "pip install 'gentool[tensorboard]'" in result.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_recipe_is_named_from_anywhere_and_names_its_model(cli: Cli, tmp_path: Path) -> None:
+    few = ("--data", "ring:600", "--steps", 2, "--threads", 1, "--sample-every", 0)
+    result = cli("train", "--config", "gan-ring", *few, "--out", "run")
+    assert result.code == 0, result.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["model"] == "gan" and config["config"]["hidden"] == [128, 128, 128]
+    assert config["settings"]["steps"] == 2
+    assert "did you mean 'gan-ring'" in cli("train", "--config", "gan-rnig").err
+    assert "is for the model 'gan'" in cli("train", "vae", "--config=gan-ring").err
+    (tmp_path / "mine.toml").write_text("lr = 0.1\n")
+    assert "names no model" in cli("train", "--config", "mine.toml").err
+    assert "name the model first" in cli("train", "--epochs", 3).err
+    assert "--latent-dim" in cli("train", "--config", "gan-ring", "--help").out
+
+
+def test_every_recipe_is_listed_and_shown(cli: Cli) -> None:
+    listed = cli("recipes").out
+    assert all(path.stem in listed for path in recipefiles.shipped())
+    rows = json.loads(cli("recipes", "--json").out)
+    assert len(rows) == len(recipefiles.shipped()) and all(row["source"] for row in rows)
+    shown = cli("recipes", "gan-ring")
+    assert shown.out == (recipefiles.folder() / "gan-ring.toml").read_text()
+    assert "did you mean" in cli("recipes", "gan-rin").err
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen"),
+    [
+        ("vae", {"epochs": 3, "sigma": 0.25, "hidden": (7, 9), "binarize": True}),
+        ("vae", {"steps": 12, "condition": ("smile", "a, b"), "clip_grad": 1e-3}),
+        ("wgan", {"lipschitz": "clip", "data": "a folder/with 'quotes'", "log": ("tensorboard",)}),
+        ("gan", {"max_time": "1h", "cache": "/somewhere", "lr": 1e-05, "seed": 2**40}),
+    ],
+)
+def test_a_job_is_trained_again_by_its_recipe_and_by_its_command(
+    model: str, chosen: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = from_options(model, chosen)
+    file = tmp_path / "recipe.toml"
+    file.write_text(again.recipe(job, {"torch": "2.13", "device": "cpu\n[evil]"}))
+    dropped = {"max_time": None}
+    settings = dataclasses.replace(job.settings, **dropped)
+    data = dataclasses.replace(job.data_options, cache=None)
+    expected = dataclasses.replace(job, settings=settings, data_options=data)
+    assert from_options(model, {}, file) == expected
+    taken: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "gentool.api.train",
+        lambda name, out, config, **values: taken.update(values) or SimpleNamespace(path="x"),
+    )
+    words = shlex.split(again.command(job))
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit):
+        main()
+    if "a, b" not in chosen.get("condition", ()):  # a list on the command line has no quotes
+        assert from_options(words[2], taken) == expected
+
+
+def test_a_run_holds_what_trains_it_again_bit_for_bit(
+    cli: Cli, trained: Callable[..., Path]
+) -> None:
+    run = trained("run", "vae", *SMALL, "--epochs", 1)
+    assert cli("train", "--config", "run/recipe.toml", "--out", "second").code == 0
+    for name in ("model.safetensors", "recipe.toml"):
+        assert (run / name).read_bytes() == Path("second", name).read_bytes()
+    shown = cli("runs", "show", "run", "--toml")
+    assert shown.out == (run / "recipe.toml").read_text()
+    line = "gentool train vae --latent-dim 4 --hidden 16 --data glyphs:300 --epochs 1 --threads 1"
+    assert f"#   {line}\n" in shown.out
+    assert "recipe.toml" in (run / "README.md").read_text()

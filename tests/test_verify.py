@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Result
 
-from gentool import options, plugins
+from gentool import options, plugins, recipefiles
 from gentool.data.registry import sources
 from gentool.metrics import judge, registry
 from gentool.train.job import from_options
@@ -43,7 +43,7 @@ def test_quick_recipes_fit_ten_minutes() -> None:
 
 
 def test_every_recipe_file_is_a_config_of_train() -> None:
-    for path in recipes.folder().glob("*.toml"):
+    for path in recipefiles.shipped():
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         if "model" in content:
             spec = plugins.spec_of(plugins.find(content["model"]))

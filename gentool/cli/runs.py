@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gentool import runs as store
+from gentool.cli.recipes import print_recipe
 from gentool.console import is_showable, print_json, print_table, tell
 from gentool.errors import UserError
 
@@ -62,11 +63,17 @@ def show(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="A run; default: the latest.")
     ] = None,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print a recipe that trains it again.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show one run: what was asked for, and how it stands."""
     found = store.find(run)
     config = found.read_config()
+    if toml:
+        print_recipe(found, config)
+        return
     if json:
         print_json({**config, **_summary(found)})
         return

@@ -14,6 +14,7 @@ from gentool.cli.done import say_done
 from gentool.cli.lazy import PlainCommand
 from gentool.cli.options import given, parameters, with_signature
 from gentool.data.options import DataOptions
+from gentool.recipefiles import with_model
 from gentool.train.settings import TrainSettings, trainable
 
 OWN_OPTIONS = (
@@ -32,7 +33,7 @@ OWN_OPTIONS = (
         default=None,
         annotation=Annotated[
             Path | None,
-            typer.Option("--config", help="A TOML file with options; the command line wins."),
+            typer.Option("--config", help="A recipe, or a TOML file; the command line wins."),
         ],
     ),
 )
@@ -40,6 +41,9 @@ OWN_OPTIONS = (
 
 class ModelGroup(TyperGroup):
     """Its subcommands are the installed models; listing them imports no plugin."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_model(args))
 
     def list_commands(self, ctx: Any) -> list[str]:
         names = []
@@ -66,7 +70,8 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     subcommand_metavar="MODEL [OPTIONS]",
-    help="Train a model; `gentool train MODEL --help` shows its options.",
+    help="Train a model; `gentool train MODEL --help` shows its options. A recipe names its model: "
+    "gentool train --config RECIPE.",
 )
 
 

@@ -78,7 +78,7 @@ def verify(
 def _run(recipe: Recipe, out: Path, cache: str | None, overrides: dict[str, Any]) -> list[Outcome]:
     from gentool.verify.runner import run
 
-    length = "" if recipe.minutes is None else f", about {_length(recipe.minutes)} on 2 CPU cores"
+    length = f", about {recipe.length} on 2 CPU cores" if recipe.length else ""
     say(f"verify {recipe.name}{length}")
     if recipe.model:
         more = overrides | ({} if cache is None else {"cache": cache})
@@ -148,19 +148,10 @@ def _print_list(json: bool) -> None:
         (
             r.name,
             "quick" if r.quick else "",
-            "" if r.minutes is None else _length(r.minutes),
+            r.length,
             ", ".join(f"{c.value} {c.expected:g}" for c in r.checks),
             printable(r.source),
         )
         for r in found
     ]
     print_table(("recipe", "", "2 cores", "expected", "source"), rows)
-
-
-def _length(minutes: float) -> str:
-    """``4 min``, ``2.5 h`` or ``3 days``."""
-    if minutes < 90:
-        return f"{max(1, round(minutes))} min"
-    if minutes < 60 * 36:
-        return f"{minutes / 60:.0f} h"
-    return f"{minutes / 1440:.0f} days"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,8 @@ def card(
         f"- seed: {entry('settings', 'seed')}",
         "",
         "```",
-        f"gentool sample {printable(str(run.path))} --n 64",
+        f"gentool sample {printable(shlex.quote(str(run.path)))} --n 64",
+        f"gentool train --config {printable(shlex.quote(str(run.recipe)))}",
         "```",
         "",
     ]

@@ -1,4 +1,4 @@
-"""By which scalar the best model is kept, held to those that there are before anything is written."""
+"""By which scalar the best model is kept, held to those that there are before the run exists."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def require_scalar(settings: TrainSettings, model: Model, dataset: Dataset, worl
 
 
 def scalars(model: Model, dataset: Dataset, world: World) -> list[str]:
-    """The names that `model` evaluates on the test split; none where it cannot, or there is none."""
+    """The names that `model` evaluates on the test split; none where there is nothing to."""
     if not isinstance(model, Evaluates) or not len(dataset.test):
         return []
     batch = BatchLoader(dataset.test, LOOK, world.device).in_order(0, min(LOOK, len(dataset.test)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gentool import options, plugins, weights
+from gentool import options, plugins, recipefiles, weights
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, nearest, printable
 from gentool.plugins import Plugin
@@ -74,7 +74,7 @@ def from_options(model: str, values: Mapping[str, Any], file: Path | None = None
     Args:
         model: the name of an installed model, or ``DISTRIBUTION:NAME``.
         values: options by field name: the model's own, of the data and of training.
-        file: a TOML file with more of them; see `gentool.options.read_toml`.
+        file: a TOML file with more of them, or a shipped recipe's name.
 
     Raises:
         UserError: for an unknown model or option, and for values out of bounds.
@@ -84,7 +84,8 @@ def from_options(model: str, values: Mapping[str, Any], file: Path | None = None
     chosen = dict(spec.defaults)
     if file is not None:
         fields = [f for kind in _kinds(spec) for f in options.fields_of(kind)]
-        chosen = override(chosen, options.read_toml(file, fields, plugin.name))
+        path = recipefiles.locate(file)
+        chosen = override(chosen, options.read_toml(path, fields, plugin.name))
     chosen = override(chosen, values)
     if chosen.get("epochs") is None and chosen.get("steps") is None:
         chosen["epochs"] = DEFAULT_EPOCHS

@@ -16,14 +16,13 @@ from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
 from gentool.devices import pick_device, set_up
 from gentool.errors import UserError, printable
-from gentool.files import user_errors
 from gentool.folder import Folder
 from gentool.hooks import Events
 from gentool.matmul import choose_matmul, prove_matmul
 from gentool.model import Model
 from gentool.ops import noise
 from gentool.runs import Run
-from gentool.train import distributed
+from gentool.train import again, distributed
 from gentool.train.best import require_scalar
 from gentool.train.checks import most_bytes
 from gentool.train.claim import locked_run, newest, refuse_second, require_same_data
@@ -62,8 +61,7 @@ def start(job: Job, out: Path | None = None, progress: Follower | None = None) -
             trainer, recorder = s.trainer(run, folder)
             if folder is not None:
                 content = job.to_json(s.dataset) | {"environment": environment(s.world.device)}
-                with user_errors("the run's config", run.config):
-                    folder.write_json(run.config.name, content)
+                again.write(folder, content, job)
                 s.say(f"training {job.plugin.name} on {s.dataset.name} into {run.path}")
             finish(trainer, recorder)
     return run
@@ -99,9 +97,7 @@ def resume(
             if folder is not None:
                 compare(saved, job, environment(s.world.device))
                 s.say(standing(run, trainer))
-                content = {**saved, "settings": options.to_json(job.settings)}
-                with user_errors("the run's config", run.config):
-                    folder.write_json(run.config.name, content)
+                again.write(folder, {**saved, "settings": options.to_json(job.settings)}, job)
             finish(trainer, recorder)
     return run
 

@@ -23,15 +23,15 @@ A recipe without ``model`` checks the metrics' own code: ``anchor`` names a comp
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import tomllib
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from gentool import options
-from gentool.errors import UserError, nearest, printable
-from gentool.files import is_file, read_named
+from gentool import options, recipefiles
+from gentool.errors import UserError, printable
+from gentool.files import read_named
 from gentool.metrics.plan import Plan
 
 
@@ -79,32 +79,34 @@ class Recipe:
     quick: bool
     checks: tuple[Check, ...]
 
+    @property
+    def length(self) -> str:
+        """``4 min``, ``2 h`` or ``3 days`` on two processor cores; empty where it is not known."""
+        if self.minutes is None:
+            return ""
+        if self.minutes < 90:
+            return f"{max(1, round(self.minutes))} min"
+        if self.minutes < 60 * 36:
+            return f"{self.minutes / 60:.0f} h"
+        return f"{self.minutes / 1440:.0f} days"
 
-def folder() -> Path:
-    """Where the shipped recipes lie."""
-    return Path(str(resources.files("gentool") / "recipes"))
+
+def every() -> list[Recipe]:
+    """Every shipped recipe: the quick ones first, then by name."""
+    found = [read(path) for path in recipefiles.shipped()]
+    return sorted(found, key=lambda r: (not r.quick, r.name))
 
 
 def shipped() -> list[Recipe]:
-    """Every recipe with something to check: the quick ones first, then by name."""
-    found = [read(path) for path in sorted(folder().glob("*.toml"))]
-    return sorted((r for r in found if r.checks), key=lambda r: (not r.quick, r.name))
+    """Those with something to check."""
+    return [r for r in every() if r.checks]
 
 
 def find(name: str) -> Recipe:
     """A shipped recipe by its name, or a TOML file by its path; raises UserError."""
-    path = Path(name)
-    if path.suffix != ".toml":
-        path = folder() / f"{name}.toml"
-        if path.parent != folder() or not is_file(path):
-            known = [recipe.name for recipe in shipped()]
-            raise UserError(
-                f"there is no recipe {printable(name)!r}{nearest(name, known)}; "
-                "`gentool verify --list` shows them"
-            )
-    recipe = read(path)
+    recipe = read(recipefiles.locate(name))
     if not recipe.checks:
-        command = f"gentool train {recipe.model} --config {path}"
+        command = shlex.join(["gentool", "train", "--config", name])
         raise UserError(
             f"the recipe {printable(recipe.name)} names no number to check; "
             f"train it with `{printable(command)}`"
