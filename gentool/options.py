@@ -309,11 +309,12 @@ def without_effect(config: Any, *facts: Any) -> list[str]:
     Args:
         facts: what the method is given beside the config: of a model, the `DataSpec`.
     """
+    kind: type = type(config)
     explain = getattr(config, "without_effect", None)
     reasons: Mapping[str, str] = explain(*facts) if explain is not None else {}
     return [
         f"{field.flag} {field.show(getattr(config, field.name))} has no effect "
         f"{printable(reasons[field.name])}"
-        for field in fields_of(type(config))
+        for field in fields_of(kind)
         if field.name in reasons and getattr(config, field.name) != field.default
     ]

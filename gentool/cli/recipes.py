@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gentool import recipefiles
 from gentool.console import print_json, print_table, say, tell
 from gentool.errors import printable
 from gentool.runs import Run
@@ -45,7 +46,7 @@ def print_recipe(run: Run, config: Mapping[str, Any]) -> None:
 
 
 def _show(name: str, json: bool) -> None:
-    recipe = store.read(store.recipefiles.locate(name))
+    recipe = store.read(recipefiles.locate(name))
     if json:
         print_json(_facts(recipe))
         return
