@@ -229,13 +229,42 @@ def test_what_is_drawn_is_reconstructed(
         assert (tile("again.png", (1, 28, 28), 1, 0) == again).all()
         page.page.set_input_files("#reconstruct-pad-file", "again.png")
         page.page.wait_for_function(
-            "document.querySelector('#reconstruct-pad-where').textContent === 'again.png'"
+            "() => document.querySelector('#reconstruct-pad-where').textContent === 'again.png'"
         )
         page.page.focus("#reconstruct-pad")
         page.page.keyboard.press("ArrowDown")
         page.page.keyboard.press("Space")
         page.page.click("#reconstruct-pad-examples button:nth-child(2)")
         page.page.wait_for_function(
-            "document.querySelector('#command').textContent.includes('test:1')"
+            "() => document.querySelector('#command').textContent.includes('test:1')"
         )
+        page.check()
+
+
+def test_a_mixture_is_dragged_played_and_saved(
+    browser: Any, trained: Callable[..., Path], cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        page = Watched(browser, client.explorer.url)
+        page.open("mix")
+        page.wait_shown("#mix-picture")
+        box = page.page.locator("#mix-map").bounding_box()
+        page.page.mouse.move(box["x"] + 90, box["y"] + 90)
+        page.page.mouse.down()
+        page.page.mouse.move(box["x"] + 180, box["y"] + 120, steps=9)
+        page.page.mouse.up()
+        page.page.wait_for_load_state("networkidle")
+        run_line(cli, page.page.inner_text("#command"))
+        shown = page.pixels("#mix-picture")[..., :1]
+        assert (cell("picture.png", (1, 28, 28)) == shown).all()
+        page.page.fill("#mix-steps", "5")
+        with page.page.expect_download() as saved:
+            page.page.click("#mix-gif")
+        saved.value.save_as("saved.gif")
+        run_line(cli, page.page.inner_text("#command"))
+        assert Path("film.gif").read_bytes() == Path("saved.gif").read_bytes()
+        page.page.click("#mix-play")
+        page.wait_shown("#mix-picture", 12)
+        page.page.click("#mix-play")
         page.check()

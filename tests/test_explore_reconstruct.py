@@ -116,7 +116,8 @@ def test_an_uploaded_file_is_decoded_as_those_of_data_are(trained: Callable[...,
             assert client.raw("POST", "/api/reconstruct/upload", body)[0] == 422
         with contextlib.suppress(ConnectionError):  # closed while the rest is still sent
             assert client.raw("POST", "/api/reconstruct/upload", bytes(2**24 + 1))[0] == 413
-        assert client.raw("POST", "/api/reconstruct/show", bytes(2**20 + 1))[0] == 413
+        with contextlib.suppress(ConnectionError):
+            assert client.raw("POST", "/api/reconstruct/show", bytes(2**20 + 1))[0] == 413
 
 
 def test_examples_are_there_to_pick(trained: Callable[..., Path]) -> None:

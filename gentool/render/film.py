@@ -43,9 +43,12 @@ def save_film(frames: Sequence[Image.Image], target: Path | BinaryIO, seconds: f
         )
 
 
-def save_frames(frames: Sequence[Image.Image], path: Path, milliseconds: int = 80) -> None:
-    """Write frames of equal size as an endless GIF or, lossless, WebP, by the path's ending."""
-    gif = path.suffix.lower() == ".gif"
+def save_frames(
+    frames: Sequence[Image.Image], path: Path | BinaryIO, milliseconds: int = 80
+) -> None:
+    """Write frames of equal size as an endless GIF or, lossless, WebP, by the path's ending; to an
+    open file as a GIF."""
+    gif = not isinstance(path, Path) or path.suffix.lower() == ".gif"
     if gif:
         frames = [f.convert("P", palette=Image.Palette.ADAPTIVE) for f in frames]
     more = {} if gif else {"lossless": True}

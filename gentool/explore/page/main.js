@@ -1,12 +1,13 @@
 // The page: runs, tabs, and what all tabs share.
 import { ServerBackend } from "./backend.js";
 import { element } from "./draw.js";
+import { mixTab } from "./mix.js";
 import { planeTab } from "./plane.js";
 import { reconstructTab } from "./reconstruct.js";
 import { samplesTab } from "./samples.js";
 import { slidersTab } from "./sliders.js";
 
-const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab];
+const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab, mixTab];
 
 function startPage(backend, info) {
   const byId = (id) => document.getElementById(id);
