@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -49,11 +51,53 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A result for a person: aligned columns, cut to nothing, safe for the terminal."""
+    """A result for a person: aligned columns, safe for the terminal.
+
+    Where it is wider than the terminal, long cells wrap; a pipe gets a line a row.
+    """
     cells = [list(headers), *[[printable(c) for c in row] for row in rows]]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(headers))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if (room := _room()) is not None:
+        words = [max(_longest_word(c) for c in column) for column in zip(*cells, strict=True)]
+        widths = _fitted(widths, words, room - GAP * (len(widths) - 1))
     for line in cells:
-        print("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+        pieces = [_wrapped(c, w) for c, w in zip(line, widths, strict=True)]
+        for i in range(max(map(len, pieces))):
+            parts = [p[i] if i < len(p) else "" for p in pieces]
+            shown = [part.ljust(w) for part, w in zip(parts, widths, strict=True)]
+            print((" " * GAP).join(shown).rstrip())
+
+
+GAP = 2
+"""Spaces between columns."""
+
+NARROWEST = 6
+"""Letters of a column that is squeezed."""
+
+
+def _room() -> int | None:
+    """Letters in a line of the terminal that results go to; None where they go elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _fitted(widths: list[int], words: list[int], room: int) -> list[int]:
+    """Widths that fit the room: the widest give way first, and words are cut last."""
+    fitted = list(widths)
+    for least in ([max(w, NARROWEST) for w in words], [NARROWEST] * len(words)):
+        while sum(fitted) > room:
+            free = [i for i, w in enumerate(fitted) if w > least[i]]
+            if not free:
+                break
+            fitted[max(free, key=lambda i: fitted[i])] -= 1
+    return fitted
+
+
+def _longest_word(cell: str) -> int:
+    return max(map(len, cell.split()), default=0)
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    return [cell] if len(cell) <= width else textwrap.wrap(cell, width) or [""]
 
 
 def warnings_as_lines() -> None:

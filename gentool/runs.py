@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gentool import index
 from gentool.errors import UserError, nearest, printable
 from gentool.files import is_dir, is_file, read_regular, user_errors, write_bytes
 from gentool.folder import Folder
@@ -38,6 +39,9 @@ MOST_CONFIG, MOST_METRICS = 2**24, 2**30
 
 LONGEST_ROW, LONGEST_NAME, MOST_ROWS = 2**20, 200, 200_000
 """Bytes of a row of metrics.jsonl, letters of a scalar's name, and rows that are kept."""
+
+LONGEST_TAIL = 2**17
+"""Bytes at the end of metrics.jsonl that say how a run stands."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def read_metrics(folder: Folder) -> list[dict[str, Any]]:
     try:
         with folder.open(name, MOST_METRICS) as file:
             while line := file.readline(LONGEST_ROW):
-                row = _row(line)
+                row = row_of(line)
                 if row is None:
                     continue
                 count += 1
@@ -163,7 +167,22 @@ def read_metrics(folder: Folder) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def last_rows(folder: Folder) -> list[dict[str, Any]]:
+    """The last rows of metrics.jsonl of a run's open folder, without reading all of them.
+
+    Where it cannot be read, or holds none at its end, there are none.
+    """
+    try:
+        with folder.open("metrics.jsonl", MOST_METRICS) as file:
+            start = max(0, os.fstat(file.fileno()).st_size - LONGEST_TAIL)
+            file.seek(start)
+            lines = file.read(LONGEST_TAIL).split(b"\n")[1 if start else 0 :]
+    except OSError:
+        return []
+    return [row for line in lines if (row := row_of(line)) is not None]
+
+
+def row_of(line: bytes) -> dict[str, Any] | None:
     """A line of metrics.jsonl, held to what gentool writes there; None where it is no row."""
     try:
         row = json.loads(line.decode(errors="replace"))
@@ -214,6 +233,7 @@ def create(out: Path | None, model: str, data: str) -> Run:
     # The pointer is a convenience: where it cannot be written, training goes on.
     with contextlib.suppress(OSError):
         write_bytes(LATEST, os.fsencode(path.resolve()) + b"\n")
+    index.remember(path)
     return Run(path)
 
 
@@ -244,15 +264,26 @@ def latest() -> Run:
 
 
 def find(name: str | None) -> Run:
-    """A run by its path, by its name below ./runs, or the latest; raises UserError."""
+    """A run by its path, by its name below ./runs or anywhere, or the latest.
+
+    Raises UserError where there is none, and where several have the name: none is guessed.
+    """
     if name is None:
         return latest()
+    places: list[Path] = []
     with contextlib.suppress(OSError, ValueError):  # a name that no file system takes
-        for path in (Path(name), ROOT / name):
-            if path.is_dir():
-                return Run(path)
-    known = [run.path.name for run in every()]
-    raise UserError(f"there is no run {printable(name)!r}{nearest(Path(name).name, known)}")
+        places = [path for path in (Path(name), ROOT / name) if path.is_dir()]
+    found = [path for path in places if is_file(path / "config.json")]
+    found = list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
+    if not places:
+        found = [path for path in index.known() if path.name == name]
+    if len(found) > 1:
+        listed = ", ".join(printable(str(path)) for path in found[:8])
+        raise UserError(f"{len(found)} runs are called {printable(name)}; name one: {listed}")
+    if found or places:
+        return Run((found or places)[0])
+    names = [run.path.name for run in (*every(), *map(Run, index.known()))]
+    raise UserError(f"there is no run {printable(name)!r}{nearest(Path(name).name, names)}")
 
 
 @dataclass(frozen=True)
@@ -311,3 +342,16 @@ def every() -> list[Run]:
             if is_file(path / "config.json"):
                 found.append((path.stat().st_mtime, path.name, path))
     return [Run(path) for *_, path in sorted(found)]
+
+
+def everywhere() -> list[Run]:
+    """The runs below ./runs and those that are remembered, each once, oldest first."""
+    places = {os.path.realpath(run.path): run.path for run in every()}
+    for path in index.known():
+        if is_file(path / "config.json"):
+            places.setdefault(os.path.realpath(path), path)
+    dated = []
+    for path in places.values():
+        with contextlib.suppress(OSError):  # gone meanwhile
+            dated.append((path.stat().st_mtime, path.name, path))
+    return [Run(path) for *_, path in sorted(dated)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,22 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("gentool")
 
 from gentool.cli.main import main  # noqa: E402  (after the environment is as it shall be)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _runs_of_tests_stay_theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs made here are not noted beside the user's own; `cli` has a cache of its own."""
+    from gentool import index
+
+    folder = tmp_path_factory.mktemp("known-runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            index,
+            "place",
+            lambda: Path(os.environ.get("GENTOOL_CACHE") or folder) / "runs",
+        )
+        yield
+
 
 TEST_DATA = Path(
     os.environ.get("GENTOOL_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"

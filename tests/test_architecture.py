@@ -65,7 +65,7 @@ FLOORS = [
     {"version", "errors", "files", "folder", "litter", "streams", "subprocesses", "cachefolder"}
     | {"ops"},
     {"torch_internals", "nn", "spec", "noise", "console", "devices", "matmul", "recipefiles"},
-    {"model", "options", "weights", "runs"},
+    {"model", "options", "weights", "index", "runs"},
     {
         "plugins",
         "quarantine",

@@ -26,6 +26,9 @@ BUCKET = 32 * 2**20
 LONGEST = 4096
 """Bytes of a text that goes from one process to the others: the longest path of Linux."""
 
+AGREE_EVERY = 10
+"""Steps between the processes' asking each other whether one was told something."""
+
 
 class World:
     """The processes that train together; alone, every method is free."""
@@ -80,6 +83,12 @@ class World:
         value = torch.tensor(int(flag), device=self.device)
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return bool(value.item())
+
+    def agrees(self, step: int, flag: bool) -> bool:
+        """Whether `flag` is set on any rank, which several ask each other only every few steps."""
+        if self.size == 1:
+            return flag
+        return step % AGREE_EVERY == 0 and self.any(flag)
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensor of every rank, in order; all have the same shape."""

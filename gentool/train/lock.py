@@ -8,8 +8,10 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from gentool.console import say
@@ -19,6 +21,8 @@ from gentool.folder import Folder
 
 LOCK = "lock"
 MOST_PID = 2**32
+TRIES, PAUSE = 3, 0.005
+"""Whoever asks whether a run is being trained holds its lock for an instant; seconds between."""
 
 
 @contextmanager
@@ -61,16 +65,19 @@ def _acquire(folder: Folder) -> int:
 
 
 def _lock(folder: Folder, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
-        owner = _owner(descriptor) or "another process"
-        raise UserError(
-            f"the run {printable(str(folder.path))} is being trained by {owner}; "
-            "stop that one first, or train into another --out"
-        ) from None
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            time.sleep(PAUSE)
+    owner = _owner(descriptor) or "another process"
+    raise UserError(
+        f"the run {printable(str(folder.path))} is being trained by {owner}; "
+        "stop that one first, or train into another --out"
+    )
 
 
 def _sign(descriptor: int) -> None:
@@ -84,11 +91,50 @@ def _sign(descriptor: int) -> None:
 
 def _owner(descriptor: int) -> str:
     """``process 123 on host``, as the lock says, or nothing."""
+    holder = noted(descriptor)
+    return "" if holder is None else str(holder)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that a lock's note names. Anybody may have written the note."""
+
+    pid: int
+    host: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {printable(self.host, 80)}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.host == socket.gethostname()
+
+
+def noted(descriptor: int) -> Holder | None:
+    """What the note in an open lock file says."""
     try:
         note = json.loads(os.pread(descriptor, 4096, 0))
         pid, host = note["pid"], note["host"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
+        return None
     if type(pid) is not int or not 0 < pid < MOST_PID or not isinstance(host, str):
-        return ""
-    return f"process {pid} on {printable(host, 80)}"
+        return None
+    return Holder(pid, host)
+
+
+def holder_of(folder: Folder) -> Holder | None:
+    """Who trains a run, whose open folder this is; None where nobody does.
+
+    The holder's pid is 0 where the run is held and the note does not say by whom.
+    """
+    try:
+        file = folder.open(LOCK, 4096)
+    except OSError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return noted(file.fileno()) or Holder(0, "")
+    return None

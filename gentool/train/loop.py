@@ -27,9 +27,6 @@ EVALUATION_BATCH = 500
 EVALUATION_VALUES = 2**23
 """What a batch of large images may hold, in values, of one evaluation."""
 
-AGREE_EVERY = 10
-"""Steps between the processes' asking each other whether one was told to stop."""
-
 
 class Trainer:
     """Trains `model` on `dataset`: batches into a `Game`, step by step, epoch by epoch.
@@ -138,16 +135,14 @@ class Trainer:
                 self.save()
                 self.recorder.flush()
                 raise reason
+            if self.world.agrees(self.step, self.recorder.save_is_wanted()):
+                self.save()
         self.recorder.graphs({s.player.name: s.captured.state for s in self.players if s.captured})
 
     def _stop_reason(self, stop: StopRequest) -> Stopped | None:
         """Why to stop after this step; several processes agree every few steps."""
-        if self.world.size == 1:
-            return stop.pending()
-        if self.step % AGREE_EVERY:
-            return None
         reason = stop.pending()
-        if not self.world.any(reason is not None):
+        if not self.world.agrees(self.step, reason is not None):
             return None
         return reason or Stopped("stopped with another process", 0)
 

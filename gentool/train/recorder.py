@@ -23,6 +23,7 @@ from gentool.train.progress import Follower
 from gentool.train.saver import Saver, require_there
 from gentool.train.settings import TrainSettings
 from gentool.train.state import Checkpoint
+from gentool.train.status import Status, StatusFile
 from gentool.train.stopping import Stopped
 from gentool.train.summary import summarise
 from gentool.train.watchdog import Watchdog
@@ -71,6 +72,9 @@ class Recorder:
 
     def epoch_ended(self, epoch: int, step: int) -> None: ...
 
+    def save_is_wanted(self) -> bool:
+        return False
+
     def graphs(self, states: Mapping[str, str]) -> None: ...
 
     def restore(self, checkpoint: Checkpoint) -> None: ...
@@ -116,6 +120,9 @@ class RunRecorder(Recorder):
         self.profile = Profile(folder if settings.profile else None)
         self.follower = follower
         self.log: MetricsLog | None = None
+        self.status, self.stand = StatusFile(folder), Status("training")
+        self.now = 0
+        self._save_is_wanted = False
         self.display = Display(1, 1, 1)  # until `begin`
 
     @property
@@ -145,6 +152,8 @@ class RunRecorder(Recorder):
             self.display = TerminalDisplay(*facts)
         else:
             self.display = FollowedDisplay(self.follower, *facts)
+        self.now = step
+        self.note()
 
     def begin_epoch(self, step: int) -> None:
         """Start the epoch's clock; evaluation, pictures and saving do not count as training."""
@@ -152,9 +161,27 @@ class RunRecorder(Recorder):
 
     def stepped(self, step: int, loss: Callable[[], float | None]) -> None:
         """After every step; `loss` waits for the device, so it is asked a few times a second."""
+        self.now = step
         self.profile.step()
         if self.display.due():
             self.display.step(step, loss())
+        if self.status.due():
+            self._save_is_wanted = self.status.save_is_wanted()
+            self.note()
+
+    def note(self, state: str = "training", reason: str = "", rate: float | None = None) -> None:
+        """Write down how the training stands, for ``gentool runs``."""
+        shown, step = self.display, self.now
+        if state != "training":
+            rate = self.stand.examples_per_s
+        epoch = max(1, -(-step // shown.per_epoch))
+        rate = self.rate(step) if rate is None else rate
+        self.stand = Status(state, step, shown.total, epoch, shown.epochs, rate, reason)
+        self.status.write(self.stand)
+
+    def save_is_wanted(self) -> bool:
+        """Whether ``gentool runs checkpoint`` asked for one since the last."""
+        return self._save_is_wanted
 
     def row(self, epoch: int, step: int, split: str, scalars: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
@@ -182,6 +209,7 @@ class RunRecorder(Recorder):
 
     def epoch(self, epoch: int, step: int, rate: float, rows: Rows) -> None:
         """Write an epoch's rows and warnings, and show them."""
+        self.note(rate=rate)
         for split, scalars in rows.items():
             self.row(epoch, step, split, scalars)
         for message in self.watchdog.warnings(rows):
@@ -197,6 +225,10 @@ class RunRecorder(Recorder):
         """Have a checkpoint written, and from it the model file that samples."""
         self._log().sync()
         self.saver.save(checkpoint)
+        if self._save_is_wanted:
+            self.saver.wait()
+            self._save_is_wanted = False
+            self.status.saved()
 
     def epoch_ended(self, epoch: int, step: int) -> None:
         """Tell the loggers of an epoch whose files are being written."""
@@ -227,12 +259,14 @@ class RunRecorder(Recorder):
 
     def finished(self) -> None:
         """Sum the run up, and tell the loggers."""
+        self.note("finished")
         self._summarise()
         self.events.finished(self.run)
         self._require_name()
 
     def stopped(self, reason: Stopped) -> Stopped:
         """The same early on; returns the reason with how to go on."""
+        self.note("stopped", str(reason))
         self._summarise()
         self.events.failed(self.run, reason)
         self._require_name()
@@ -241,6 +275,9 @@ class RunRecorder(Recorder):
 
     def failed(self, error: BaseException) -> None:
         """Tell the loggers."""
+        sentence = str(error) if isinstance(error, UserError) else type(error).__name__
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        self.note("stopped" if interrupted else "failed", sentence)
         self.events.failed(self.run, error)
 
     def _summarise(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gentool import data, options, runs
+from gentool import data, index, options, runs
 from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
 from gentool.devices import pick_device, set_up
@@ -90,6 +90,7 @@ def resume(
                 "new run"
             )
         with locked_run(run, s.world) as folder:  # before anything of the run is touched
+            index.remember(run.path)
             trainer, recorder = s.trainer(run, folder)
             if (checkpoint := newest(run, most_bytes(trainer.model.state_dict()))) is not None:
                 refuse_less(run, trainer, checkpoint, changes)

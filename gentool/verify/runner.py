@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gentool import runs
+from gentool import index, runs
 from gentool.console import Progress
 from gentool.data.options import DataOptions
 from gentool.errors import UserError
@@ -96,7 +96,9 @@ def run(
 def _trained(job: Job, out: Path) -> Run:
     """Train into `out`; "the latest run" stays what it was."""
     with _latest_kept():
-        return start(job, out)
+        made = start(job, out)
+    index.forget(made.path)
+    return made
 
 
 def _measure(
