@@ -19,6 +19,8 @@ VERBS = [
     ["train", "gan"],
     ["train", "dcgan"],
     ["train", "wgan"],
+    ["sweep"],
+    ["sweep", "vae"],
     ["resume"],
     ["sample"],
     ["evaluate"],

@@ -79,7 +79,7 @@ FLOORS = [
     },
     {"scaffold"},
     {"train"},
-    {"metrics", "testing", "checkup"},
+    {"metrics", "testing", "checkup", "sweep"},
     {"latent"},
     {"restore"},
     {"explore"},

@@ -23,6 +23,7 @@ class Root(LazyGroup):
 
     verbs: ClassVar[dict[str, Verb]] = {
         "train": Verb("gentool.cli.train:app", "Train a model.", "Make"),
+        "sweep": Verb("gentool.cli.sweep:app", "Train every combination of some options.", "Make"),
         "resume": Verb("gentool.cli.resume:resume", "Go on where a run stopped.", "Make"),
         "recipes": Verb("gentool.cli.recipes:recipes", "List settings that were tried.", "Make"),
         "sample": Verb("gentool.cli.sample:sample", "Draw samples from a trained model."),

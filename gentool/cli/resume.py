@@ -9,7 +9,7 @@ import typer
 
 def resume(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run; default: the latest.")
+        str | None, typer.Argument(metavar="[RUN]", help="A run or a sweep; default: the latest.")
     ] = None,
     epochs: Annotated[
         str | None, typer.Option("--epochs", help="Train to this many epochs in all.")
@@ -29,7 +29,17 @@ def resume(
     from gentool import api, options
     from gentool.cli.done import say_done
     from gentool.cli.options import given
+    from gentool.cli.sweep import go_on, is_sweep
+    from gentool.errors import UserError, printable
     from gentool.train.settings import TrainSettings
 
+    if (sweep := is_sweep(run)) is not None:
+        if epochs or steps or device:
+            raise UserError(
+                f"{printable(str(sweep))} is a sweep, whose runs keep their length and device; "
+                "resume one of its runs, or leave the option out"
+            )
+        go_on(sweep, 1, cache, max_time)
+        return
     values = {"epochs": epochs, "steps": steps, "max_time": max_time, "device": device}
     say_done(api.resume(run, cache=cache, **given(options.fields_of(TrainSettings), values)))
