@@ -1,5 +1,4 @@
 // The page: runs, tabs, and what all tabs share.
-import { ServerBackend } from "./backend.js";
 import { element } from "./draw.js";
 import { mixTab } from "./mix.js";
 import { planeTab } from "./plane.js";
@@ -9,7 +8,7 @@ import { slidersTab } from "./sliders.js";
 
 const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab, mixTab];
 
-function startPage(backend, info) {
+export function startPage(backend, info) {
   const byId = (id) => document.getElementById(id);
   const panel = byId("panel");
   const state = { run: 0, tab: null, close: null, opened: 0 };
@@ -92,21 +91,3 @@ function aboutRun(facts) {
   const size = facts.kind === "image" ? facts.shape.slice(1).join("×") + (facts.shape[0] === 3 ? " colour" : " grey") : `points of ${facts.shape[0]} numbers`;
   return `${facts.name}: ${facts.model}, ${size}, ${facts.latents} latents`;
 }
-
-async function openPage() {
-  const backend = new ServerBackend(location.hash.slice(1));
-  try {
-    startPage(backend, await backend.info());
-  } catch (error) {
-    const trouble = document.getElementById("trouble");
-    trouble.textContent = error.message;
-    trouble.hidden = false;
-  }
-}
-
-window.addEventListener("unhandledrejection", (event) => {
-  const trouble = document.getElementById("trouble");
-  trouble.textContent = `the page failed: ${event.reason && event.reason.message}`;
-  trouble.hidden = false;
-});
-openPage();
