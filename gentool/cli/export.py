@@ -17,16 +17,23 @@ def export(
         str,
         typer.Argument(
             metavar="[RUN|FILE] OUT",
-            help="A run or model.safetensors (default: the latest run); model.onnx or a folder.",
+            help="A run or model.safetensors (default: the latest run); where to, such as "
+            "model.onnx, page.html or a folder.",
         ),
     ],
     out: Annotated[str | None, typer.Argument(metavar="", show_default=False)] = None,
     format: Annotated[
         str | None, typer.Option("--format", help="The format, where OUT's ending does not say.")
     ] = None,
+    fp32: Annotated[
+        bool, typer.Option("--fp32", help="Keep float32 weights where a format would halve them.")
+    ] = False,
+    licence: Annotated[
+        str, typer.Option("--licence", help="Under what it is handed on, e.g. CC-BY-4.0.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace what OUT names.")] = False,
 ) -> None:
-    """Write a trained model in another format, e.g. its sampler as ONNX."""
+    """Write a trained model in another format: ONNX, one page for a browser, a hub's folder."""
     # With one argument it is OUT, and the latest run is exported.
     run_name, target = (None, Path(source)) if out is None else (source, Path(out))
     from gentool import exporters
@@ -43,7 +50,7 @@ def export(
     from gentool.loading import load
 
     found = runs.locate(run_name)
-    job = exporters.Export(load(found.file), found.file, found.run, target)
+    job = exporters.Export(load(found.file), found.file, found.run, target, fp32, licence)
     exporters.run(exporter, job)
     for note in job.notes:
         say(note)

@@ -31,6 +31,8 @@ class Export:
         file: the ``model.safetensors`` it came from.
         run: the run it belongs to; None for a lone file.
         out: the file or folder to write; a file's suffix is the format's.
+        fp32: keep weights in float32 where the format would store fewer bits.
+        licence: under what the model is handed on, for a format that says so; "" where nobody did.
         notes: sentences for the person, which the exporter may add to.
     """
 
@@ -38,6 +40,8 @@ class Export:
     file: Path
     run: Run | None
     out: Path
+    fp32: bool = False
+    licence: str = ""
     notes: list[str] = field(default_factory=list)
 
 

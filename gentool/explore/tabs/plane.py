@@ -62,7 +62,7 @@ def plane(subject: Subject, ask: Ask) -> Plane:
         return lambda x, y: (
             a + _wide(x, shape) * (b - a).double() + _wide(y, shape) * (c - a).double()
         ).float()
-    centre, across, down = subject.remember("plane", lambda: _principal(subject))
+    centre, across, down = principal(subject)
     return lambda x, y: (centre + x[:, None] * across + y[:, None] * down).float().view(-1, *shape)
 
 
@@ -87,8 +87,17 @@ def _three(subject: Subject, ask: Ask) -> list[Tensor]:
     return found
 
 
+def principal(subject: Subject) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean and the first two directions, each a standard deviation long: float64 (D,).
+
+    Raises:
+        UserError: where the data is not here, or there are fewer than two.
+    """
+    found: tuple[Tensor, Tensor, Tensor] = subject.remember("plane", lambda: _principal(subject))
+    return found
+
+
 def _principal(subject: Subject) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean and the first two directions, each a standard deviation long: float64 (D,)."""
     model = subject.model.model
     if isinstance(model, Encodes):
         z, _ = latents_of(model, subject.dataset.train, ENCODED, subject.progress)
@@ -187,7 +196,7 @@ def scatter(subject: Subject, ask: Ask) -> Answer:
     z, rows = latents_of(model, split, SHOWN, subject.progress)
     positions = z
     if kind == "principal":
-        centre, across, down = subject.remember("plane", lambda: _principal(subject))
+        centre, across, down = principal(subject)
         away = z.double() - centre
         positions = torch.stack(
             [away @ one / (one @ one).clamp(min=1e-300) for one in (across, down)], 1

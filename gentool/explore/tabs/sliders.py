@@ -52,7 +52,7 @@ def find(subject: Subject, ask: Ask) -> Answer:
 
 def at(subject: Subject, ask: Ask) -> Answer:
     """The picture of a latent that was moved along directions."""
-    z, known = places.latent(subject, ask), _known(subject)
+    z, known = places.latent(subject, ask), every_direction(subject)
     moved = z.double().flatten()
     strengths = ask.within("strengths").fields
     if len(strengths) > MOST_MOVED:
@@ -66,7 +66,8 @@ def at(subject: Subject, ask: Ask) -> Answer:
     return picture_of(subject, moved.float().view(z.shape), places.label(subject, ask))
 
 
-def _known(subject: Subject) -> dict[str, Direction]:
+def every_direction(subject: Subject) -> dict[str, Direction]:
+    """By name, of all groups."""
     _groups(subject)
     return {d.name: d for directions, _ in _kept(subject).values() for d in directions}
 
