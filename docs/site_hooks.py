@@ -29,7 +29,7 @@ FROM_THE_ROOT = {
 """Pages that lie beside this folder, by their names on the site."""
 
 GROUPS = {
-    "Use": ["cli", "python", "data", "runs", "latent", "restore", "explore", "evaluate"],
+    "Use": ["cli", "python", "data", "runs", "latent", "restore", "explore", "page", "evaluate"],
     "Models": ["models/vae", "models/gan", "models/dcgan", "models/wgan"],
     "Kernels": ["ops", "kernels", "performance"],
     "Extend": ["plugins", "architecture", "reliability"],

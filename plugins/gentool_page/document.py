@@ -46,10 +46,15 @@ def document(run: dict[str, Any], content: dict[str, Any], tensors: Tensors) -> 
         (r'<script type="module"[^>]*></script>\n', ""),
         (r"</body>", body),
     ):
-        text, count = re.subn(pattern, lambda _, new=new: new, text)
-        if count != 1:
-            raise AssertionError(f"the explorer's page has {count} times {pattern}")
+        text = _replaced(text, pattern, new)
     return text
+
+
+def _replaced(text: str, pattern: str, new: str) -> str:
+    found = re.findall(pattern, text)
+    if len(found) != 1:
+        raise AssertionError(f"the explorer's page has {len(found)} times {pattern}")
+    return text.replace(found[0], new)
 
 
 def container(content: dict[str, Any], tensors: Tensors) -> bytes:
@@ -65,15 +70,15 @@ EXPORT = re.compile(
 )
 
 
-def bundle() -> str:
-    """The modules that START needs, as one script: from file:// a browser imports none.
+def bundle(start: str = START) -> str:
+    """The modules that `start` needs, as one script: from file:// a browser imports none.
 
     Each becomes a function that is called once and returns what it exports.
     """
     modules = {path.name: path for path in _scripts()}
     texts: dict[str, str] = {}
     needs: dict[str, list[str]] = {}
-    waiting = [START]
+    waiting = [start]
     while waiting:
         name = waiting.pop()
         if name not in texts:

@@ -148,7 +148,7 @@ def _latents(model: Model, n: int) -> tuple[Tensor, ...]:
 def _examples(model: Model, n: int) -> tuple[Tensor, ...]:
     z, *told = _latents(model, n)
     with torch.no_grad():
-        return (model.sample(z, *told).float(), *told)
+        return (Sampler(model)(z, *told).float(), *told)
 
 
 def _cases(model: Model, keep: Any) -> list[dict[str, Any]]:
@@ -188,8 +188,7 @@ def _tell_error(model: Model, job: Export) -> None:
         for parameter in rough.parameters():
             parameter.copy_(halved(parameter))
         arguments = _latents(model, 16)
-        exact = model.sample(*arguments)
-        error = float((rough.sample(*arguments) - exact).abs().max())
+        error = float((Sampler(rough)(*arguments) - Sampler(model)(*arguments)).abs().max())
     if model.data.kind == "image":
         told = f"half-precision weights change a pixel by up to {255 * error:.2g} of 255 shades"
     else:

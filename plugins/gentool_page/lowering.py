@@ -173,7 +173,7 @@ def addmm(call: Call, bias: Any, x: Any, weight: Any, beta: float = 1, alpha: fl
         raise call.unknown("with factors")
     if isinstance(bias, Tensor) and isinstance(weight, Tensor) and bias.dim() == 1:
         return call.program.add("linear", [x], call.shape, w=weight.T.contiguous(), b=bias)
-    product = mm(call, x, weight)
+    product: Value = mm(call, x, weight)
     return call.program.add("zip", [product, call.program.value(bias)], call.shape, f="add")
 
 
@@ -181,7 +181,8 @@ def addmm(call: Call, bias: Any, x: Any, weight: Any, beta: float = 1, alpha: fl
 def mm(call: Call, x: Any, weight: Any) -> Value:
     if isinstance(weight, Tensor):
         return call.program.add("linear", [x], call.shape, w=weight.T.contiguous())
-    return bmm(call, x, weight)
+    product: Value = bmm(call, x, weight)
+    return product
 
 
 @lowers("bmm")

@@ -118,7 +118,8 @@ def _exported(
         try:
             with torch.no_grad(), _quiet():
                 traced = torch.export.export(network.eval(), arguments, strict=strict)
-                return traced.run_decompositions()
+                lowered: torch.export.ExportedProgram = traced.run_decompositions()
+                return lowered
         except Exception as error:
             problem = problem or error
     reason = printable(str(problem).strip().partition("\n")[0], 200)

@@ -1,6 +1,6 @@
 // The page as a server sends it; what is beside `startPage` differs where the model is in the page.
-import { ServerBackend } from "./backend.js";
 import { startPage } from "./main.js";
+import { ServerBackend } from "./server.js";
 
 async function openPage() {
   const backend = new ServerBackend(location.hash.slice(1));
