@@ -91,7 +91,10 @@ class Entries:
         self.names.append(name)
         self._sizes.append(min(size, _MOST))
         if member is not None:
-            self._members.extend(max(min(number, _MOST), -_MOST) for number in member)
+            try:
+                self._members.fromlist(list(member))  # all of them or none
+            except OverflowError:
+                self._members.extend(max(min(number, _MOST), -_MOST) for number in member)
 
     def __len__(self) -> int:
         return len(self._sizes)

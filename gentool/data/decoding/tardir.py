@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -54,7 +55,7 @@ def entries(path: Path) -> Iterator[TarEntry]:
         while (block := file.read(_BLOCK)) and block.count(0) < _BLOCK:  # zeros end it
             if len(block) < _BLOCK:
                 raise UserError(f"{shown} is cut short: a header at byte {at:,} is not whole")
-            if _number(block[148:156]) != _checksum(block):
+            if not _is_sound(block):
                 what = "is no tar file" if at == 0 else "is damaged"
                 raise UserError(f"{shown} {what}: the header at byte {at:,} has a wrong checksum")
             size, kind = _number(block[124:136]), block[156:157]
@@ -90,8 +91,14 @@ def entries(path: Path) -> Iterator[TarEntry]:
             file.seek(at)
 
 
-def _checksum(block: bytes) -> int:
-    return sum(block[:148]) + 8 * 32 + sum(block[156:])
+def _is_sound(block: bytes) -> bool:
+    """Whether a header has its checksum: the sum of its bytes, with blanks for the checksum's own.
+
+    Adler-32's lower half is 1 plus the sum, modulo 65521, ten times as quickly as a sum in Python.
+    """
+    said, own = _number(block[148:156]), sum(block[148:156])
+    most = _BLOCK * 255
+    return 0 <= said <= most and (said - 8 * 32 + own + 1) % 65521 == zlib.adler32(block) & 0xFFFF
 
 
 def _number(field: bytes) -> int:
