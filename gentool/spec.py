@@ -191,6 +191,8 @@ class SourceInfo:
             on an existing path, says whether the format is this one. The first that accepts wins.
         counted: whether ``name:N`` asks for N training examples.
         argument: what ``name:…`` may hold, in a word such as ``FOLDER``; empty for nothing.
+        published: for kind "download": ``"package.module:NAME"``, a
+            `gentool.data.sources.published.Published`, what ``gentool data fetch`` fetches.
     """
 
     name: str
@@ -200,6 +202,7 @@ class SourceInfo:
     accepts: str = ""
     counted: bool = False
     argument: str = ""
+    published: str = ""
 
 
 Better = Literal["lower", "higher", "near"]

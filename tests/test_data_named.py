@@ -3,16 +3,15 @@
 import dataclasses
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import struct
 import tarfile
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from file_server import Server
 
 from gentool import litter
 from gentool.data import DataOptions, load
@@ -33,44 +32,10 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache" / "downloads"
 
 
-class Server:
-    """Serves `files` at `url`; counts requests; `cut` leaves out the last bytes."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                name = self.path.rpartition("/")[2]
-                outer.requests.append(name)
-                if name not in outer.files:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(outer.files[name])
-
-            def log_message(self, *_) -> None:
-                pass
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_) -> None:  # a client that hangs up is part of a test
-                pass
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-
-
 @pytest.fixture
 def server():
-    running = Server()
-    yield running
-    running.server.shutdown()
-    running.server.server_close()
+    with Server() as running:
+        yield running
 
 
 def idx_files() -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from gentool.errors import UserError, printable
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="List data sources, and look at one before training.",
+    help="List data sources, download one, and look at it before training.",
 )
 
 
@@ -33,6 +33,32 @@ def list_sources(
         return
     rows = [(f"a path ({s['name']})" if s["kind"] == "path" else s["name"], s) for s in found]
     print_table(("--data", "kind", "what"), [(name, s["kind"], s["help"]) for name, s in rows])
+
+
+@app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A source to download.")],
+    cache: Annotated[
+        str | None,
+        typer.Option("--cache", metavar="TEXT", help="As for train: where downloads go."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Download a data set ahead of its use, and check it.
+
+    A download that broke off goes on where it was; what is there and right is not fetched again.
+    """
+    from gentool.data.sources.published import fetch_ahead
+
+    with loading_bar() as progress:
+        asked = DataOptions(cache=cache)
+        folder, files, fetched = fetch_ahead(name, sources(), asked, progress)
+    if json:
+        print_json({"name": name, "folder": str(folder), "files": files, "fetched": fetched})
+        return
+    for file in files:
+        state = "fetched" if file in fetched else "there already"
+        tell(f"{printable(str(folder / file), 400)}  {state}, as published")
 
 
 # The data options of `gentool train`, but for the source, which is an argument here, and for the

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from gentool.data import cache
 from gentool.data.dataset import Loaded
-from gentool.data.decoding.listing import has_image, members, walk
+from gentool.data.decoding.listing import Listing, has_image, members, walk
 from gentool.data.decoding.zipdir import ZipDirectory
 from gentool.data.registry import Request
 from gentool.data.sources.decoded import MixedSizesError, load_images
@@ -42,8 +43,12 @@ def load_folder(request: Request) -> Loaded:
     return load_images(request, key, about, found.listing)
 
 
-def load_zip(request: Request) -> Loaded:
-    """All images in a zip, which is never unpacked."""
+def load_zip(request: Request, check: Callable[[], None] = lambda: None) -> Loaded:
+    """All images in a zip, which is never unpacked.
+
+    Args:
+        check: called before they are decoded.
+    """
     directory = ZipDirectory(request.path)
     key: dict[str, object] = {
         "source": "zip",
@@ -53,4 +58,9 @@ def load_zip(request: Request) -> Loaded:
     if directory.mentions((*NAMES, *PARTITIONS)):
         key["tables"] = True  # once, such files were passed by
     about = directory.count, directory.file_size
-    return load_images(request, key, about, lambda: members(directory))
+
+    def listing() -> Listing:
+        check()
+        return members(directory)
+
+    return load_images(request, key, about, listing)

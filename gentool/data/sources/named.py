@@ -1,10 +1,7 @@
-"""`mnist`, `fashion-mnist` and `cifar10` by name: a local copy, else a checked download.
+"""`mnist`, `fashion-mnist`, `kmnist` and `cifar10` by name; see `published`.
 
-A local copy is looked for in ``CACHE/downloads/NAME``, ``./NAME`` and ``./data/NAME``, and counts
-where it is complete. What a name gives is what was published: the files are checked whenever they
-are decoded, and what is damaged or missing in the cache is fetched again. CIFAR-10 is read in its
-binary version (Krizhevsky's page), straight from the tar file; the Python version is pickled and
-not touched.
+CIFAR-10 is read in its binary version (Krizhevsky's page), straight from the tar file; the Python
+version is pickled and not touched.
 """
 
 from __future__ import annotations
@@ -12,45 +9,22 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from gentool import litter
 from gentool.data import cache
 from gentool.data.dataset import Loaded, Split
 from gentool.data.registry import Request
 from gentool.data.sources import idx
-from gentool.data.sources.fetch import Download, FetchError, fetch
+from gentool.data.sources.fetch import Download
+from gentool.data.sources.published import NotAsPublished, Published, from_home, places
 from gentool.errors import UserError, printable
 
-
-@dataclass(frozen=True)
-class Published:
-    """A published data set.
-
-    Attributes:
-        mirrors: where its files may be had.
-        files: as they are published.
-        classes: the names of its labels.
-        content: SHA-256 of the bytes in each file's array, so that copies packed in another way are
-            known too; empty where nobody has them.
-    """
-
-    mirrors: tuple[str, ...]
-    files: tuple[Download, ...]
-    classes: tuple[str, ...]
-    content: tuple[str, ...] = ()
-
-
-class NotAsPublished(Exception):
-    """A file is another than the published one; the message names it, safe to print."""
-
-
 MNIST = Published(
+    name="mnist",
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -71,6 +45,7 @@ MNIST = Published(
 )
 
 FASHION_MNIST = Published(
+    name="fashion-mnist",
     mirrors=(
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -87,7 +62,36 @@ FASHION_MNIST = Published(
     ),
 )
 
+KMNIST = Published(
+    name="kmnist",
+    mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+    files=(
+        Download(
+            "train-images-idx3-ubyte.gz",
+            18_165_135,
+            sha256="51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+        ),
+        Download(
+            "train-labels-idx1-ubyte.gz",
+            29_497,
+            sha256="e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+        ),
+        Download(
+            "t10k-images-idx3-ubyte.gz",
+            3_041_136,
+            sha256="edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+        ),
+        Download(
+            "t10k-labels-idx1-ubyte.gz",
+            5_120,
+            sha256="20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        ),
+    ),
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+)
+
 CIFAR10 = Published(
+    name="cifar10",
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
     files=(Download("cifar-10-binary.tar.gz", 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530"),),
     classes=(
@@ -110,9 +114,13 @@ def load_fashion_mnist(request: Request) -> Loaded:
     return _load_idx(request, FASHION_MNIST)
 
 
+def load_kmnist(request: Request) -> Loaded:
+    return _load_idx(request, KMNIST)
+
+
 def load_cifar10(request: Request) -> Loaded:
     """The binary version, as the tar file or unpacked."""
-    home, *others = _places(request)
+    home, *others = places(request.options, CIFAR10)
     tar = CIFAR10.files[0]
     for folder in (home, *others):
         for inside in (folder, folder / "cifar-10-batches-bin"):
@@ -120,11 +128,11 @@ def load_cifar10(request: Request) -> Loaded:
                 return _cifar_folder(request, inside)
         if folder != home and (folder / tar.name).is_file():
             return _cifar_tar(request, folder / tar.name)
-    return _from_home(request, CIFAR10, lambda place: _cifar_tar(request, place / tar.name))
+    return from_home(request, CIFAR10, lambda place: _cifar_tar(request, place / tar.name))
 
 
 def _load_idx(request: Request, published: Published) -> Loaded:
-    home, *others = _places(request)
+    home, *others = places(request.options, published)
 
     def load(place: Path) -> Loaded:
         def check(made: Loaded) -> Loaded:
@@ -141,32 +149,7 @@ def _load_idx(request: Request, published: Published) -> Loaded:
                     f"{error} is not that of {request.source.name} as it was published; to use "
                     f"these files as they are, say --data {printable('./' + str(place))}"
                 ) from error
-    return _from_home(request, published, load)
-
-
-def _from_home(request: Request, published: Published, load: Callable[[Path], Loaded]) -> Loaded:
-    """Load from the cache folder, where what is missing, and once what is damaged, is fetched."""
-    home = _download(request, published)
-    try:
-        return load(home)
-    except (NotAsPublished, UserError) as error:
-        wrong = [file for file in published.files if not _is_published(home / file.name, file)]
-        if isinstance(error, UserError) and not wrong:
-            raise
-        problem = error
-    try:
-        return load(_download(request, published, wrong))
-    except UserError:
-        raise (problem if isinstance(problem, UserError) else _damaged(request, problem)) from None
-    except NotAsPublished as error:
-        raise _damaged(request, error) from error
-
-
-def _damaged(request: Request, error: NotAsPublished) -> UserError:
-    return UserError(
-        f"{error} is not that of {request.source.name} as it was published, and it cannot be "
-        "fetched again; remove it, or put the published one there"
-    )
+    return from_home(request, published, load)
 
 
 def _checked(made: Loaded, published: Published, place: Path, strict: bool) -> Loaded:
@@ -184,56 +167,12 @@ def _checked(made: Loaded, published: Published, place: Path, strict: bool) -> L
     if published.content:
         return made
     for file in published.files:
-        if not _is_published(place / file.name, file):
+        if not file.is_in(place / file.name):
             if strict:
                 raise NotAsPublished(printable(str(place / file.name)))
             note = f"the files in {printable(str(place))} are not packed as they were published"
             return replace(made, report=replace(made.report, notes=(*made.report.notes, note)))
     return made
-
-
-def _is_published(path: Path, file: Download) -> bool:
-    """Whether a file is byte for byte the published one."""
-    if not path.is_file() or path.stat().st_size != file.size:
-        return False
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "md5").hexdigest() == file.md5
-
-
-def _places(request: Request) -> tuple[Path, Path, Path]:
-    name = request.source.name
-    return _home(request), Path(name), Path("data") / name
-
-
-def _home(request: Request) -> Path:
-    return request.options.cache_folder() / "downloads" / request.source.name
-
-
-def _download(request: Request, published: Published, again: Sequence[Download] = ()) -> Path:
-    """Fetch what is missing into the cache folder; returns that folder. Raises UserError.
-
-    Args:
-        again: files that are there but damaged.
-    """
-    home, name = _home(request), request.source.name
-    with litter.opened(home, marked=True) as folder:
-        if folder is not None:
-            litter.sweep(folder, litter.ASIDE)
-    for file in published.files:
-        if idx.present(home, file.name) and file not in again:
-            continue
-        try:
-            litter.make_marked(home)
-            fetch(file, published.mirrors, home, request.progress)
-        except (FetchError, OSError) as error:
-            files = ", ".join(file.name for file in published.files)
-            state = "is damaged here" if file in again else "is not on this machine"
-            why = error.strerror if isinstance(error, OSError) else error
-            raise UserError(
-                f"{name} {state} and cannot be downloaded ({why}); put {files} "
-                f"into {printable(str(home))}"
-            ) from error
-    return home
 
 
 def _cifar_folder(request: Request, folder: Path) -> Loaded:
@@ -255,7 +194,8 @@ def _cifar_tar(request: Request, tar: Path) -> Loaded:
     key = {"source": "cifar10", "files": [cache.stamp(tar)]}
 
     def read() -> Loaded:
-        if tar.parent == _home(request) and not _is_published(tar, CIFAR10.files[0]):
+        at_home = tar.parent == places(request.options, CIFAR10)[0]
+        if at_home and not CIFAR10.files[0].is_in(tar):
             raise NotAsPublished(printable(str(tar)))
         return _read_tar(tar, request)
 

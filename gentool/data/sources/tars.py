@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,19 @@ def accepts(path: Path) -> bool:
     return bool(shards(path, PLAIN + ZIPPED))
 
 
-def load(request: Request) -> Loaded:
-    """All images in the tars."""
+def load(request: Request, check: Callable[[], None] = lambda: None) -> Loaded:
+    """All images in the tars.
+
+    Args:
+        check: called before they are decoded.
+    """
     files = shards(request.path, PLAIN + ZIPPED)
     key: dict[str, object] = {"source": "tar", "files": [cache.stamp(file) for file in files]}
     size = sum(file.stat().st_size for file in files)
     with contextlib.ExitStack() as scratch:
 
         def listing() -> Listing:
+            check()
             plain = _inflated(request, key, files, scratch)
             return _listing(files, plain, request)
 
