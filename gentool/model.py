@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -127,6 +128,8 @@ class Model(nn.Module):
         condition: the attributes that the model is told instead of a class; see `conditioned`.
             Wherever a class-conditional model takes `labels`, int64 (N,), this one takes their
             values, float32 (N, K), as in `Batch.attributes`.
+        remedies: what to try, in a few words such as "--pack 2", by what goes wrong: "few"
+            training images, a "collapse" of the samples, or samples that are "memorised".
     """
 
     data: DataSpec
@@ -135,6 +138,7 @@ class Model(nn.Module):
     support: Literal["", "binary", "grey", "continuous"] | None = ""
     classes: int = 0
     condition: tuple[Attribute, ...] = ()
+    remedies: Mapping[str, str] = MappingProxyType({})
 
     @property
     def told(self) -> int:

@@ -4,7 +4,7 @@ runs/vae-mnist-001/
     config.json         everything that was asked for, and where it ran
     recipe.toml         the same options for `gentool train --config`, and the command
     model.safetensors   the weights; alone enough to sample
-    best.safetensors    the same at its best, by a scalar of the test split
+    best.safetensors    the same at its best, by one scalar
     metrics.jsonl       one JSON object a line
     samples/000469.png  fixed-noise samples by step
     samples.gif         the same as a film
@@ -330,6 +330,23 @@ def locate(source: str | os.PathLike[str] | None = None) -> Source:
             "name a run, or a model.safetensors"
         )
     return Source(run.model, run)
+
+
+def other_weights(found: Source, best: bool) -> Source:
+    """The run's best epoch, or its own model again, of a run that was not named by a file.
+
+    Raises:
+        UserError: for a lone file, and where the run has no best.safetensors.
+    """
+    if found.run is None or found.named_file:
+        shown = printable(str(found.file))
+        raise UserError(f"--best and --raw take a run, and {shown} is a file; name its folder")
+    if best and not is_file(found.run.best):
+        raise UserError(
+            f"the run {printable(str(found.run.path))} has no best.safetensors: nothing ranked its "
+            "epochs; --best NAME of `gentool train` names a scalar that does"
+        )
+    return Source(found.run.best, found.run) if best else found
 
 
 def every() -> list[Run]:

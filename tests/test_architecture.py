@@ -64,7 +64,8 @@ def arrows(path: Path) -> set[str]:
 FLOORS = [
     {"version", "errors", "files", "folder", "litter", "streams", "subprocesses", "cachefolder"}
     | {"ops"},
-    {"torch_internals", "nn", "spec", "noise", "console", "devices", "matmul", "recipefiles"},
+    {"torch_internals", "nn", "likeness", "spec", "noise", "console", "devices", "matmul"}
+    | {"recipefiles"},
     {"model", "options", "weights", "index", "runs"},
     {
         "plugins",

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from gentool.likeness import count_modes, distance, sliced_wasserstein
 from gentool.metrics import ndb as bins
 from gentool.metrics import swd as slices
-from gentool.metrics.frechet import distance, frechet
+from gentool.metrics.frechet import frechet
 from gentool.metrics.mmd import mmd
-from gentool.metrics.modes import count_classes, count_modes
-from gentool.metrics.swd import laplacian_pyramid, sliced_wasserstein, swd
+from gentool.metrics.modes import count_classes
+from gentool.metrics.swd import laplacian_pyramid, swd
 
 
 def normal(n: int, d: int, seed: int) -> Tensor:

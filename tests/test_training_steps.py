@@ -79,13 +79,19 @@ def test_clipping_bounds_the_gradient_and_its_norm_is_logged(tmp_path: Path) -> 
     assert row["scorer_grad_norm"] > 1e-3 and "mover_loss" in row and "gap" in row
 
 
-def test_the_average_is_what_samples_and_the_raw_weights_go_on(tmp_path: Path) -> None:
-    made = trainer(tmp_path, settings(steps=5, ema=0.5))
+@pytest.mark.parametrize(
+    ("warm_up", "decays"),
+    [(False, [0.5] * 5), (True, [2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15])],
+)
+def test_the_average_is_what_samples_and_the_raw_weights_go_on(
+    tmp_path: Path, warm_up: bool, decays: list[float]
+) -> None:
+    made = trainer(tmp_path, settings(steps=5, ema=0.5, ema_warmup=warm_up))
     expected = {k: v.clone() for k, v in made.model.state_dict().items()}
-    for _ in range(5):
+    for decay in decays:
         made.take_step()
         for k, v in made.model.state_dict().items():
-            expected[k] = 0.5 * expected[k] + 0.5 * v
+            expected[k] = decay * expected[k] + (1 - decay) * v
     made.save()
     made.recorder.flush()
     for k, v in read_tensors(run_of(made).model).items():

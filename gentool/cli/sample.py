@@ -55,11 +55,19 @@ def sample(
         typer.Option("--set", help="Attributes of a model that is told some: smile=1,age=40."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    best: Annotated[
+        bool, typer.Option("--best", help="The run's best epoch, best.safetensors, not its last.")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The last weights, not their moving average.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what --out names.")] = False,
 ) -> None:
     """Draw samples from a trained model and say where they are."""
     check_whole("--n", n, 1, MOST)
     check_whole("--seed", seed, 0)
+    if best and raw:
+        raise UserError("--best and --raw name different weights; choose one of them")
     if out is not None:
         check_out(Path(out), force)
 
@@ -68,17 +76,23 @@ def sample(
     from gentool.loading import load
 
     found = runs.locate(source)
+    if best or raw:
+        found = runs.other_weights(found, best)
     loaded = load(found.file, pick_device(device))
+    if raw and found.run is not None:
+        from gentool.train.raw import with_last_weights
+
+        with_last_weights(loaded, found.run)
     latents, labels = (None, None) if z is None else _read_latents(z, loaded, n)
     count = (n or 0) if latents is None else len(latents)
     layout = _layout(loaded, class_, set_, count, labels)
-    path = Path(out or _default_out(found, layout.n, seed, class_ or set_, draw, z))
+    path = Path(out or _default_out(found, layout.n, seed, class_ or set_, draw, z, raw))
     _write(loaded, layout, out or str(path), path, latents, {"seed": seed, "draw": draw})
     tell(str(path))
 
 
 def _default_out(
-    found: Source, n: int, seed: int, class_: str | None, draw: bool, z: str | None
+    found: Source, n: int, seed: int, class_: str | None, draw: bool, z: str | None, raw: bool
 ) -> Path:
     """Into the run that was sampled; beside the caller where it was a lone file.
 
@@ -89,6 +103,7 @@ def _default_out(
     asked = [f"n{n}", f"seed{seed}" if z is None else _stem(z)]
     asked += [f"class-{class_}"] if class_ else []
     asked += ["drawn"] if draw else []
+    asked += ["raw"] if raw else ["best"] if _is_best(found) else []
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(asked)) + ".png"
     if found.named_file or found.run is None:
         path = Path(f"{found.file.stem}-{name}")
@@ -96,6 +111,10 @@ def _default_out(
             raise UserError(f"{path} already exists; choose another place with --out")
         return path
     return found.run.inner("sampled") / name
+
+
+def _is_best(found: Source) -> bool:
+    return found.run is not None and found.file.name == found.run.best.name
 
 
 def _stem(z: str) -> str:

@@ -17,15 +17,8 @@ from torch.nn import functional as F
 from gentool.console import Progress
 from gentool.data.dataset import Dataset, Split
 from gentool.errors import UserError
-from gentool.metrics.features import (
-    BATCH,
-    DIMS,
-    LEARNING_RATE,
-    STEPS,
-    batch_rows,
-    centred,
-    small_network,
-)
+from gentool.likeness import DIMS, centred, small_network
+from gentool.metrics.features import BATCH, LEARNING_RATE, STEPS, batch_rows
 from gentool.metrics.kept import keep, read_back
 
 _VERSION = 1

@@ -20,11 +20,10 @@ from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.sources.stacked import CLASSES
 from gentool.errors import UserError
+from gentool.likeness import DIMS, centred, random_embedding, small_network
 from gentool.metrics.kept import keep, read_back
-from gentool.noise import Noise
 
 BATCH = 500
-DIMS = 64
 
 
 @dataclass(frozen=True)
@@ -62,21 +61,8 @@ def pixels() -> Features:
 
 
 def random_network(channels: int, height: int, width: int, device: torch.device) -> Features:
-    """64 outputs of a convolutional network with fixed random weights.
-
-    After the random embeddings of Naeem et al. (2020, section 4.2): they know no classes, so they
-    favour none. The weights are drawn by exact arithmetic, the same on every machine.
-    """
-    network = small_network(channels, height, width, DIMS).to(device)
-    noise = Noise(0, "random-features", torch.zeros((), dtype=torch.int64), exact=True)
-    with torch.no_grad():
-        for name, p in network.named_parameters():
-            shape = tuple(p.shape)
-            if p.ndim > 1:  # He et al. (2015): variance 2 / fan-in
-                fan_in = p[0].numel()
-                p.copy_(noise.normal(name, shape) * (2 / fan_in) ** 0.5)
-            else:
-                p.zero_()
+    """64 outputs of a convolutional network with fixed random weights: `random_embedding`."""
+    network = random_embedding(channels, height, width).to(device)
     return Features("random", weights_hash(network), lambda x: network(centred(x.to(device))))
 
 
@@ -207,25 +193,6 @@ def weights_hash(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def small_network(channels: int, height: int, width: int, outputs: int) -> nn.Sequential:
-    """Strided 3×3 convolutions until a side is below 8, then one linear layer."""
-    layers: list[nn.Module] = []
-    wide = 32
-    previous = channels
-    while True:
-        layers += [nn.Conv2d(previous, wide, 3, stride=2, padding=1), nn.ReLU()]
-        height, width, previous = (height + 1) // 2, (width + 1) // 2, wide
-        if min(height, width) < 8:
-            break
-        wide = min(2 * wide, 128)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(previous * height * width, outputs))
-
-
-def centred(x: Tensor) -> Tensor:
-    """uint8 as float in [−1, 1]."""
-    return x.float() / 127.5 - 1
 
 
 def _train(network: Classifier, dataset: Dataset, device: torch.device, progress: Progress) -> None:

@@ -6,10 +6,10 @@ features it is a number of its own, and is never called FID here.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from gentool.errors import UserError
+from gentool.likeness import distance, moments
 
 MOST_DIMS = 4096
 
@@ -33,21 +33,3 @@ def frechet(real: Tensor, fake: Tensor) -> dict[str, float]:
         )
     (mu1, sigma1), (mu2, sigma2) = moments(real), moments(fake)
     return {"frechet": distance(mu1, sigma1, mu2, sigma2)}
-
-
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and unbiased covariance (d, d), float64."""
-    x = x.double()
-    mean = x.mean(0)
-    centred = x - mean
-    return mean, centred.T @ centred / (len(x) - 1)
-
-
-def distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> float:
-    """The squared Fréchet distance of N(μ₁, Σ₁) and N(μ₂, Σ₂) (Dowson & Landau 1982)."""
-    # Σ₁Σ₂ has the eigenvalues of the symmetric Σ₁^½ Σ₂ Σ₁^½, which rounding cannot make complex.
-    values, vectors = torch.linalg.eigh(sigma1)
-    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ sigma2 @ root).clamp(min=0).sqrt().sum()
-    squared = (mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * cross
-    return max(0.0, float(squared))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gentool.data.sources import points
 from gentool.errors import UserError
+from gentool.likeness import count_modes
 from gentool.metrics import likelihood
 from gentool.metrics import memorisation as copies
 from gentool.metrics import modes as counting
@@ -60,7 +61,7 @@ def active(trial: Trial) -> dict[str, float]:
 def modes(trial: Trial, samples: Tensor) -> dict[str, float]:
     """See `gentool.metrics.modes.count_modes`."""
     centres, sigma = points.modes(trial.bench.source)
-    return counting.count_modes(samples.cpu().numpy(), centres, sigma)
+    return count_modes(samples.cpu().numpy(), centres, sigma)
 
 
 def classes(trial: Trial, samples: Tensor) -> dict[str, float]:

@@ -8,31 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WITHIN = 3.0
-"""A sample is of high quality within so many standard deviations of a mode."""
-
-
-def count_modes(x: np.ndarray, centres: np.ndarray, sigma: float) -> dict[str, float]:
-    """Modes reached and share of high-quality samples (Srivastava et al. 2017, section 4.1).
-
-    A sample is of high quality within 3σ of the nearest centre; a mode is reached where at least
-    one such sample lies. The mixture itself has 98.9 % in two dimensions.
-
-    Args:
-        x: float (n, d); centres: float (modes, d).
-    """
-    distance = np.empty(len(x))
-    owner = np.empty(len(x), np.int64)
-    for start in range(0, len(x), 4096):
-        rows = slice(start, start + 4096)
-        pairs = np.linalg.norm(x[rows, None].astype(np.float64) - centres[None], axis=-1)
-        owner[rows], distance[rows] = pairs.argmin(1), pairs.min(1)
-    good = distance <= WITHIN * sigma
-    return {
-        "modes": float(len(np.unique(owner[good]))),
-        "high_quality": float(good.mean()),
-    }
-
 
 def count_classes(labels: Tensor, counts: Tensor) -> dict[str, float]:
     """Classes reached, and how far their shares q are from the data's p and from even ones.

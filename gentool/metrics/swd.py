@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PROJECTIONS = 512
+from gentool.likeness import PROJECTIONS, sliced_wasserstein
+
 PATCH, PATCHES = 7, 128
 MOST_PATCHES = 2**16
 """Beyond 512 images each gives fewer patches: sorting millions adds time, not precision."""
@@ -31,25 +32,6 @@ def swd(real: Tensor, fake: Tensor) -> dict[str, float]:
         side, patches_a, patches_b = a[0], normalised(a[1]), normalised(b[1])
         levels[f"swd_{side}"] = 1e3 * sliced_wasserstein(patches_a, patches_b, PROJECTIONS)
     return {"swd": sum(levels.values()) / len(levels), **levels}
-
-
-def sliced_wasserstein(a: Tensor, b: Tensor, projections: int = PROJECTIONS) -> float:
-    """Mean over random directions of W₁ between the projections (Rabin et al. 2011).
-
-    On a line W₁ is the mean distance of the sorted points.
-
-    Args:
-        a, b: float (n, d), the same n.
-    """
-    generator = torch.Generator().manual_seed(0)
-    total = 0.0
-    for start in range(0, projections, 32):
-        count = min(32, projections - start)
-        directions = torch.randn((a.shape[1], count), generator=generator).to(a)
-        directions = directions / directions.norm(dim=0)
-        lines_a, lines_b = ((directions.T @ x.T).sort(1).values for x in (a, b))
-        total += (lines_a - lines_b).abs().mean(1).double().sum().item()
-    return total / projections
 
 
 def _descriptors(pixels: Tensor) -> list[tuple[int, Tensor]]:

@@ -12,23 +12,29 @@ from gentool.model import Model
 
 
 class EMA:
-    """shadow ← decay·shadow + (1 − decay)·weights after every step; whole numbers are copied.
+    """shadow ← d·shadow + (1 − d)·weights after every step; whole numbers are copied.
+
+    d is the decay, and with a warm-up at most (1 + t) / (10 + t) after t steps, so that the average
+    spans the last tenth of a training that has just begun and never holds the initial weights (the
+    rule of TensorFlow's `ExponentialMovingAverage` with `num_updates`). What the average does for a
+    game that circles its solution: Yazıcı et al. 2019, arXiv:1806.04498.
 
     Not torch's `AveragedModel`: its first update replaces the initial weights, and it averages
     whole numbers such as a batch norm's counter. The averaging itself is torch's.
     """
 
-    def __init__(self, model: Model, decay: float) -> None:
+    def __init__(self, model: Model, decay: float, warm_up: bool = False) -> None:
         self.live = model.state_dict()  # aliases: training changes these tensors in place
         self.shadow = {k: v.detach().clone() for k, v in self.live.items()}
         self.floats = [k for k, v in self.live.items() if v.is_floating_point()]
-        self._average = get_ema_multi_avg_fn(decay)
+        self.decay, self.warm_up = decay, warm_up
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take the weights as they are now into the average."""
+    def update(self, step: int) -> None:
+        """Take the weights as they are now, after so many steps, into the average."""
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.warm_up else self.decay
         shadows, lives = ([d[k] for k in self.floats] for d in (self.shadow, self.live))
-        self._average(shadows, lives, 0)
+        get_ema_multi_avg_fn(decay)(shadows, lives, 0)
         for k in self.live.keys() - set(self.floats):
             self.shadow[k].copy_(self.live[k])
 

@@ -53,7 +53,7 @@ class Game:
 
     Attributes:
         step: steps taken.
-        best: the lowest test score so far; None before the first.
+        best: the lowest score so far; None before the first.
     """
 
     def __init__(
@@ -69,7 +69,9 @@ class Game:
         self.best: float | None = None
         self.players = _players(model, settings, world, total, per_epoch)
         self.rounds = Rounds(self.players[0].player)
-        self.average = EMA(model, settings.ema) if settings.ema is not None else None
+        self.average: EMA | None = None
+        if settings.ema is not None:
+            self.average = EMA(model, settings.ema, settings.ema_warmup)
 
     def take_step(self, draw: Draw) -> None:
         """One update of the first player, and the others' turn where its round is over."""
@@ -83,7 +85,7 @@ class Game:
         # Of all players: a generator's batch statistics change in the critic's turn too.
         self.world.average_buffers(self.model)
         if self.average is not None:
-            self.average.update()
+            self.average.update(self.step)
 
     def _move(self, state: PlayerState, draw: Draw) -> None:
         if len(self.players) > 1:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_EPOCHS = 10
 PREPARE_WITH = 10_000
+
+BEFORE = {"ema_warmup": False, "judge_samples": 0}
+"""What a run does whose config.json was written before these settings were."""
 """Training examples that a model which wants to see some before training is shown."""
 
 
@@ -125,6 +128,7 @@ def from_run(
         )
     plugin = plugins.find(f"{distribution}:{name}")
     spec = trainable(plugin)
+    settings = {**BEFORE, **settings}
     settings["max_time"] = None  # a time limit holds for one process only
     source = f"in {printable(str(run.config))}"
     return Job(

@@ -14,6 +14,7 @@ from gentool.errors import UserError
 from gentool.model import Evaluates, Model
 from gentool.spec import ModelSpec
 from gentool.train.batches import BatchLoader
+from gentool.train.best import ranked_by, score
 from gentool.train.distributed import World
 from gentool.train.evaluation import evaluate_test
 from gentool.train.game import Game
@@ -71,7 +72,7 @@ class Trainer:
         )
         self.total = settings.steps or (settings.epochs or 1) * self.loader.per_epoch
         self.game = Game(model, settings, world, self.total, self.loader.per_epoch)
-        self.best_by = settings.best or spec.best
+        self.best_by = ranked_by(spec, dataset, settings)
 
     @property
     def model(self) -> Model:
@@ -163,13 +164,14 @@ class Trainer:
             every = self.settings.sample_every
             if every and (self.epoch % every == 0 or last):
                 self.recorder.picture(self.step)
-            rows |= self.recorder.watched()
+            rows |= self.recorder.watched(self.step)
         self._warn_of_slowness()
         self.recorder.epoch(self.epoch, self.step, rate, rows)
         self._require_finite(rows.get("test", {}), "on the test split ")
-        improved = self._improves(rows.get("test", {}))
+        found, before = score(self.best_by, rows, self.world), self.game.best
+        improved = found is not None and (before is None or found < before)
         if improved:
-            self.game.best = rows["test"][self.best_by]
+            self.game.best = found
         if self.epoch % self.settings.save_every == 0 or last or improved:
             self.save(best=improved)
         self.recorder.epoch_ended(self.epoch, self.step)
@@ -185,12 +187,6 @@ class Trainer:
             message = f"{name} trains slower, without a CUDA graph: {why}"
             self.recorder.warn(message)
             self.recorder.row(self.epoch, self.step, "warning", {"warning": message})
-
-    def _improves(self, test: dict[str, float]) -> bool:
-        """Whether this is the best epoch so far, by the scalar that ranks them."""
-        if self.best_by not in test:
-            return False
-        return self.game.best is None or test[self.best_by] < self.game.best
 
     def evaluate(self) -> dict[str, float] | None:
         """Means of the model's scalars over the test split; None where it has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -58,7 +59,7 @@ class Recorder:
 
     def picture(self, step: int) -> None: ...
 
-    def watched(self) -> Rows:
+    def watched(self, step: int) -> Rows:
         return {}
 
     def rate(self, step: int) -> float:
@@ -104,6 +105,8 @@ class RunRecorder(Recorder):
         settings: TrainSettings,
         device: torch.device,
         follower: Follower | None = None,
+        best: str = "",
+        source: str = "",
     ) -> None:
         """
         Args:
@@ -111,14 +114,16 @@ class RunRecorder(Recorder):
             header: what the run's model file says of itself.
             model: on the device.
             follower: called with how training stands, instead of a terminal's display.
+            best, source: as in `Watchdog`.
         """
         self.run, self.folder, self.model = run, folder, model
         self.pictures = Pictures(model, dataset, settings.seed, device)
-        self.watchdog = Watchdog(model, dataset, settings.seed, device)
+        self.watchdog = Watchdog(model, dataset, settings, device, best, source)
         self.events = Events(settings.log or ())
         self.saver = Saver(folder, header, settings.keep)
         self.profile = Profile(folder if settings.profile else None)
         self.follower = follower
+        self._told: set[str] = set()
         self.log: MetricsLog | None = None
         self.status, self.stand = StatusFile(folder), Status("training")
         self.now = 0
@@ -154,6 +159,9 @@ class RunRecorder(Recorder):
             self.display = FollowedDisplay(self.follower, *facts)
         self.now = step
         self.note()
+        self.watchdog.begin(total, per_epoch, batch_size)
+        for message in [] if step else self.watchdog.at_start():
+            self.warn(message)
 
     def begin_epoch(self, step: int) -> None:
         """Start the epoch's clock; evaluation, pictures and saving do not count as training."""
@@ -199,9 +207,9 @@ class RunRecorder(Recorder):
         ):
             self.pictures.draw(step, file)
 
-    def watched(self) -> Rows:
+    def watched(self, step: int) -> Rows:
         """What a look at samples gives, as another split's row; the model is in eval mode."""
-        return {"samples": {"diversity": self.watchdog.diversity()}}
+        return {"samples": self.watchdog.look(step)}
 
     def rate(self, step: int) -> float:
         """Training examples a second in this epoch."""
@@ -212,8 +220,11 @@ class RunRecorder(Recorder):
         self.note(rate=rate)
         for split, scalars in rows.items():
             self.row(epoch, step, split, scalars)
-        for message in self.watchdog.warnings(rows):
-            self.warn(message)
+        for message in self.watchdog.warnings(rows, step):
+            kind = re.sub(r"[0-9]", "", message)  # the log has it each time, a person reads it once
+            if kind not in self._told:
+                self.warn(message)
+            self._told.add(kind)
             self.row(epoch, step, "warning", {"warning": message})
         self.display.epoch(epoch, step, rate, rows)
 

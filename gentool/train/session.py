@@ -23,7 +23,7 @@ from gentool.model import Model
 from gentool.ops import noise
 from gentool.runs import Run
 from gentool.train import again, distributed
-from gentool.train.best import require_scalar
+from gentool.train.best import ranked_by, require_scalar
 from gentool.train.checks import most_bytes
 from gentool.train.claim import locked_run, newest, refuse_second, require_same_data
 from gentool.train.continuing import refuse_less, standing
@@ -136,6 +136,8 @@ class Session:
                 job.settings,
                 world.device,
                 self.progress,
+                ranked_by(job.spec, dataset, job.settings),
+                job.data_options.data.partition(":")[0],
             )
         else:  # other dropout masks than the main process
             torch.manual_seed(job.settings.seed + world.rank)

@@ -41,8 +41,15 @@ class TrainSettings:
     clip_grad: Annotated[float | None, Option("largest gradient norm of a player", above=0)] = None
     ema: Annotated[
         float | None,
-        Option("decay of an average of the weights, which is what samples", min=0, below=1),
+        Option(
+            "decay of an average of the weights, which is what samples; none: the last weights",
+            min=0,
+            below=1,
+        ),
     ] = None
+    ema_warmup: Annotated[
+        bool, Option("let the average begin short: a decay of (1 + t)/(10 + t) at most")
+    ] = True
     lr_schedule: Annotated[
         Literal["constant", "linear", "cosine"], Option("how learning rates fall, to 0 at the end")
     ] = "constant"
@@ -69,8 +76,14 @@ class TrainSettings:
     save_every: Annotated[int, Option("epochs between checkpoints", min=1)] = 1
     best: Annotated[
         str | None,
-        Option("test scalar by which best.safetensors is kept, lowest wins; default: the model's"),
+        Option(
+            "scalar by which best.safetensors is kept, lowest wins; default: the model's own on "
+            "the test split, or where it has none the distance of samples from data"
+        ),
     ] = None
+    judge_samples: Annotated[
+        int, Option("samples compared with data after an epoch; 0: never", min=0, max=100_000)
+    ] = 2000
     keep: Annotated[int, Option("newest checkpoints to keep", min=1)] = 2
     log: Annotated[
         tuple[str, ...] | None, Option("plugins that follow the run, such as tensorboard")

@@ -11,10 +11,10 @@ from gentool import data
 from gentool.console import Progress
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, nearest, printable
+from gentool.likeness import sliced_wasserstein
 from gentool.metrics.frechet import frechet
 from gentool.metrics.ndb import ndb
 from gentool.metrics.prdc import prdc
-from gentool.metrics.swd import sliced_wasserstein
 from gentool.train.batches import as_tensor
 
 N = 10_000

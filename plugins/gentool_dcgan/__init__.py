@@ -45,6 +45,7 @@ def gentool_model() -> ModelSpec:
         factory="gentool_dcgan.model:DCGAN",
         data=("image",),
         capabilities=frozenset({"sample", "score"}),
+        defaults={"ema": 0.999},
         drop_last=True,
         paper=("Radford et al. 2016, arXiv:1511.06434; packing: Lin et al. 2018, arXiv:1712.04086"),
     )

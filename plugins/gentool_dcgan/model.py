@@ -36,6 +36,11 @@ class DCGAN(Model):
             data.shape, self.told, config.width, config.spectral_norm, config.pack
         )
 
+        self.remedies = {
+            "collapse": "--pack 2, --spectral-norm or a lower --lr",
+            "memorised": "more images, --flip or a smaller --width",
+        }
+
     def players(self) -> Sequence[Player]:
         adam = Adam(self.config.lr, betas=(self.config.beta1, self.config.beta2))
         return [

@@ -68,6 +68,7 @@ def gentool_model() -> ModelSpec:
         config=GANConfig,
         factory="gentool_gan.model:GAN",
         capabilities=frozenset({"sample", "score"}),
+        defaults={"ema": 0.999},
         drop_last=True,
         paper=(
             "Goodfellow et al. 2014, arXiv:1406.2661; packing: Lin et al. 2018, arXiv:1712.04086"

@@ -65,6 +65,11 @@ class GAN(Model):
             config.dropout,
         )
 
+        self.remedies = {
+            "collapse": "--pack 4 or a lower --lr",
+            "memorised": "more images, --flip or --dropout 0.3",
+        }
+
     def players(self) -> Sequence[Player]:
         c = self.config
         return [

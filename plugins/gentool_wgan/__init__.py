@@ -81,7 +81,7 @@ def gentool_model() -> ModelSpec:
         config=WGANConfig,
         factory="gentool_wgan.model:WGAN",
         capabilities=frozenset({"sample", "score"}),
-        defaults={"batch_size": 64},
+        defaults={"batch_size": 64, "ema": 0.999},
         drop_last=True,
         paper=(
             "Arjovsky et al. 2017, arXiv:1701.07875; "

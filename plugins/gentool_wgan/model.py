@@ -80,6 +80,11 @@ class WGAN(Model):
                 if isinstance(layer, nn.Linear | nn.Conv2d):
                     spectral_norm(layer)
 
+        self.remedies = {
+            "collapse": "--lipschitz gp, more --critic-steps or a lower --lr",
+            "memorised": "more images, --flip or a smaller --width",
+        }
+
     def players(self) -> Sequence[Player]:
         clipped = self.config.lipschitz == "clip"
         return [
