@@ -81,7 +81,7 @@ FLOORS = [
     {"scaffold"},
     {"train"},
     {"metrics", "testing", "checkup", "sweep"},
-    {"latent"},
+    {"latent", "compare"},
     {"restore"},
     {"explore"},
     {"verify"},
