@@ -1,6 +1,7 @@
 """Building blocks that several models share. They know nothing of what they are used for."""
 
-from gentool.nn.adversarial import saturation
+from gentool.nn.adversarial import saturation, zero_centred_penalty
+from gentool.nn.augment import ADVICE, augmented
 from gentool.nn.convolutional import ConvDiscriminator, ConvGenerator
 from gentool.nn.labels import joined, one_hot
 from gentool.nn.layers import FromVector, ToVector, at_least_fp32, halvings, mlp
@@ -8,12 +9,14 @@ from gentool.nn.packs import pack_heads, packed
 from gentool.nn.range import Range
 
 __all__ = [
+    "ADVICE",
     "ConvDiscriminator",
     "ConvGenerator",
     "FromVector",
     "Range",
     "ToVector",
     "at_least_fp32",
+    "augmented",
     "halvings",
     "joined",
     "mlp",
@@ -21,4 +24,5 @@ __all__ = [
     "pack_heads",
     "packed",
     "saturation",
+    "zero_centred_penalty",
 ]

@@ -13,6 +13,10 @@ from gentool.spec import ModelSpec, Option
 class DCGANConfig:
     """Options of ``gentool train dcgan``."""
 
+    objective: Annotated[
+        Literal["non-saturating", "least-squares", "hinge", "relativistic"],
+        Option("what the players minimise"),
+    ] = "non-saturating"
     latent_dim: Annotated[int, Option("size of z", min=1)] = 100
     noise: Annotated[
         Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
@@ -27,12 +31,20 @@ class DCGANConfig:
     spectral_norm: Annotated[
         bool, Option("divide the discriminator's weights by their spectral norm")
     ] = False
+    augment: Annotated[
+        tuple[Literal["color", "translation", "cutout"], ...] | None,
+        Option("change what the discriminator sees: DiffAugment, for few images"),
+    ] = None
+    r1: Annotated[float, Option("γ of the penalty γ/2·‖∇D‖² on real images; 0: none", min=0)] = 0.0
+    r2: Annotated[float, Option("the same on generated images", min=0)] = 0.0
     pack: Annotated[int, Option("images the discriminator sees at once, as in PacGAN", min=1)] = 1
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
     condition: Annotated[
         tuple[str, ...] | None, Option("model p(x|attributes), by names such as smile,male")
     ] = None
     lr: Annotated[float, Option("learning rate of Adam", above=0)] = 2e-4
+    lr_d: Annotated[float | None, Option("the discriminator's own; none: as --lr", above=0)] = None
+    lr_g: Annotated[float | None, Option("the generator's own; none: as --lr", above=0)] = None
     beta1: Annotated[float, Option("of Adam", min=0, below=1)] = 0.5
     beta2: Annotated[float, Option("of Adam", min=0, below=1)] = 0.999
 

@@ -12,14 +12,21 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from gentool.model import Adam, Batch, Model, Objective, Player, Step, conditioned
-from gentool.nn import at_least_fp32, pack_heads, saturation
+from gentool.nn import (
+    ADVICE,
+    at_least_fp32,
+    augmented,
+    pack_heads,
+    saturation,
+    zero_centred_penalty,
+)
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_dcgan import DCGANConfig
 from gentool_dcgan.networks import Discriminator, Generator
+from gentool_dcgan.objectives import discriminator_loss, generator_loss, standing
 
 
 class DCGAN(Model):
@@ -33,40 +40,58 @@ class DCGAN(Model):
         self.classes, self.condition = conditioned(config.conditional, config.condition, data)
         self.generator = Generator(data.shape, config.latent_dim, self.told, config.width)
         self.discriminator = Discriminator(
-            data.shape, self.told, config.width, config.spectral_norm, config.pack
+            data.shape,
+            self.told,
+            config.width,
+            config.spectral_norm,
+            config.pack,
+            # A penalty on each image's own gradient forbids to mix the images of a batch.
+            batch_norm=not (config.r1 or config.r2),
         )
 
         self.remedies = {
-            "collapse": "--pack 2, --spectral-norm or a lower --lr",
-            "memorised": "more images, --flip or a smaller --width",
+            "collapse": "--pack 2, --spectral-norm, or --objective relativistic --r1 1 --r2 1",
+            "memorised": f"more images, --flip, a smaller --width or {ADVICE}",
         }
+        if not config.augment:
+            self.remedies["few"] = ADVICE
 
     def players(self) -> Sequence[Player]:
-        adam = Adam(self.config.lr, betas=(self.config.beta1, self.config.beta2))
+        c = self.config
+        one, other = (Adam(lr or c.lr, betas=(c.beta1, c.beta2)) for lr in (c.lr_d, c.lr_g))
         return [
-            Player("discriminator", self.discriminator, self.discriminator_objective, adam),
-            Player("generator", self.generator, self.generator_objective, adam),
+            Player("discriminator", self.discriminator, self.discriminator_objective, one),
+            Player("generator", self.generator, self.generator_objective, other),
         ]
 
     def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
-        """−E log D(x) − E log(1 − D(G(z))), with D = sigmoid(logit)."""
+        """−E log D(x) − E log(1 − D(G(z))), with D = sigmoid(logit), or as --objective says."""
+        c = self.config
         with torch.no_grad():
-            fake = self.fake(batch, step)
+            fake, x = self.fake(batch, step), 2 * batch.x - 1
+        x, fake = x.requires_grad_() if c.r1 else x, fake.requires_grad_() if c.r2 else fake
         # Real and generated images go through apart: batch norm must not mix them.
-        real = at_least_fp32(self.discriminator(2 * batch.x - 1, self.given(batch)))
-        forged = at_least_fp32(self.discriminator(fake, self.given(batch)))
-        loss = softplus(-real).mean() + softplus(forged).mean()
-        scalars = {
-            "d_real": torch.sigmoid(real).mean(),
-            "d_fake": torch.sigmoid(forged).mean(),
-            "d_accuracy": torch.cat([real > 0, forged < 0]).float().mean(),
-        }
+        real = self.judged(x, batch, step, "real")
+        forged = self.judged(fake, batch, step, "fake")
+        loss = discriminator_loss(c.objective, real, forged)
+        scalars = standing(c.objective, real, forged)
+        for name, weight, logits, u in (("r1", c.r1, real, x), ("r2", c.r2, forged, fake)):
+            if weight:
+                scalars[name] = zero_centred_penalty(logits, u)
+                loss = loss + weight / 2 * scalars[name]
         return Objective(loss, scalars)
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
-        """−E log D(G(z))."""
-        logits = at_least_fp32(self.discriminator(self.fake(batch, step), self.given(batch)))
-        return Objective(softplus(-logits).mean())
+        """−E log D(G(z)), or as --objective says."""
+        forged, real = self.judged(self.fake(batch, step), batch, step, "fake"), None
+        if self.config.objective == "relativistic":
+            real = self.judged(2 * batch.x - 1, batch, step, "real")
+        return Objective(generator_loss(self.config.objective, forged, real))
+
+    def judged(self, u: Tensor, batch: Batch, step: Step, name: str) -> Tensor:
+        """Logits of D, of what --augment makes of the images u."""
+        u = augmented(u, self.config.augment, step.noise, name)
+        return at_least_fp32(self.discriminator(u, self.given(batch)))
 
     def warnings(self, scalars: Mapping[str, float]) -> list[str]:
         """Whether the discriminator is so sure that the generator gets no useful gradient."""

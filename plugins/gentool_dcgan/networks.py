@@ -23,10 +23,18 @@ class Discriminator(ConvDiscriminator):
     """u (N, C, H, W) → logits (N,), or (⌈N/m⌉,) of packs of m."""
 
     def __init__(
-        self, shape: tuple[int, ...], classes: int, width: int, spectral: bool, pack: int
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        width: int,
+        spectral: bool,
+        pack: int,
+        batch_norm: bool = True,
     ) -> None:
-        super().__init__(shape, classes, width, batch_norm=True, bias=False, pack=pack)
+        super().__init__(shape, classes, width, batch_norm=batch_norm, bias=False, pack=pack)
         initialize_(self)
+        if not batch_norm:
+            scale_(self)
         if spectral:
             for layer in [*self.body, self.out]:
                 if isinstance(layer, nn.Conv2d):
@@ -41,3 +49,10 @@ def initialize_(network: nn.Module) -> None:
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
+
+
+def scale_(network: nn.Module) -> None:
+    """Weights that keep a signal's size where no batch norm does (He et al. 2015), in place."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, 0.2)

@@ -14,7 +14,7 @@ class GANConfig:
     """Options of ``gentool train gan``."""
 
     objective: Annotated[
-        Literal["non-saturating", "minimax", "least-squares", "hinge"],
+        Literal["non-saturating", "minimax", "least-squares", "hinge", "relativistic"],
         Option("what the players minimise; minimax is the paper's equation, for study"),
     ] = "non-saturating"
     d_steps: Annotated[int, Option("k: discriminator updates a round", min=1)] = 1
@@ -37,6 +37,14 @@ class GANConfig:
     smooth_fake: Annotated[
         float, Option("the other side: generated examples count as this", min=0, max=0.5)
     ] = 0.0
+    augment: Annotated[
+        tuple[Literal["color", "translation", "cutout"], ...] | None,
+        Option("change what the discriminator sees: DiffAugment, for few images"),
+    ] = None
+    r1: Annotated[float, Option("γ of the penalty γ/2·‖∇D‖² on real examples; 0: none", min=0)] = (
+        0.0
+    )
+    r2: Annotated[float, Option("the same on generated examples", min=0)] = 0.0
     pack: Annotated[int, Option("examples the discriminator sees at once, as in PacGAN", min=1)] = 1
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
     condition: Annotated[
@@ -44,14 +52,17 @@ class GANConfig:
     ] = None
     optimizer: Annotated[Literal["adam", "sgd"], Option("of both players")] = "adam"
     lr: Annotated[float, Option("learning rate", above=0)] = 2e-4
+    lr_d: Annotated[float | None, Option("the discriminator's own; none: as --lr", above=0)] = None
+    lr_g: Annotated[float | None, Option("the generator's own; none: as --lr", above=0)] = None
     beta1: Annotated[float, Option("of adam", min=0, below=1)] = 0.5
     beta2: Annotated[float, Option("of adam", min=0, below=1)] = 0.999
     momentum: Annotated[float, Option("of sgd", min=0, below=1)] = 0.5
 
     def __post_init__(self) -> None:
-        if self.objective == "hinge" and (self.smooth_real or self.smooth_fake):
+        without = self.objective in ("hinge", "relativistic")
+        if without and (self.smooth_real or self.smooth_fake):
             raise ValueError(
-                "--objective hinge has margins instead of labels; "
+                f"--objective {self.objective} has margins or differences instead of labels; "
                 "drop --smooth-real and --smooth-fake"
             )
 

@@ -25,14 +25,17 @@ from gentool.model import (
     conditioned,
 )
 from gentool.nn import (
+    ADVICE,
     Range,
     at_least_fp32,
+    augmented,
     joined,
     mlp,
     one_hot,
     pack_heads,
     packed,
     saturation,
+    zero_centred_penalty,
 )
 from gentool.noise import Noise
 from gentool.spec import DataSpec
@@ -66,9 +69,13 @@ class GAN(Model):
         )
 
         self.remedies = {
-            "collapse": "--pack 4 or a lower --lr",
-            "memorised": "more images, --flip or --dropout 0.3",
+            "collapse": "--pack 4, or --objective relativistic --r1 1 --r2 1",
+            "memorised": f"more images, --flip, --dropout 0.3 or {ADVICE}",
         }
+        if config.augment and data.kind != "image":
+            raise ValueError("--augment changes images, and this data is points; leave it out")
+        if not config.augment:
+            self.remedies["few"] = ADVICE
 
     def players(self) -> Sequence[Player]:
         c = self.config
@@ -77,23 +84,23 @@ class GAN(Model):
                 "discriminator",
                 self.discriminator,
                 self.discriminator_objective,
-                self.optimizer(),
+                self.optimizer(self.config.lr_d),
                 steps=c.d_steps,
             ),
             Player(
                 "generator",
                 self.generator,
                 self.generator_objective,
-                self.optimizer(),
+                self.optimizer(self.config.lr_g),
                 steps=c.g_steps,
             ),
         ]
 
-    def optimizer(self) -> OptimizerSpec:
+    def optimizer(self, lr: float | None) -> OptimizerSpec:
         c = self.config
         if c.optimizer == "sgd":
-            return SGD(c.lr, momentum=c.momentum)
-        return Adam(c.lr, betas=(c.beta1, c.beta2))
+            return SGD(lr or c.lr, momentum=c.momentum)
+        return Adam(lr or c.lr, betas=(c.beta1, c.beta2))
 
     def prepare(self, x: Tensor) -> None:
         """Measure where points lie; the range of images is known."""
@@ -103,14 +110,28 @@ class GAN(Model):
     def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
         with torch.no_grad():
             fake = self.fake(batch, step)
-        real, forged = self.logits(self.range.inward(batch.x), fake, self.given(batch))
-        c = self.config
+        c, x = self.config, self.range.inward(batch.x)
+        x, fake = x.requires_grad_() if c.r1 else x, fake.requires_grad_() if c.r2 else fake
+        real = self.judged(x, batch, step, "real")
+        forged = self.judged(fake, batch, step, "fake")
         loss = discriminator_loss(c.objective, real, forged, c.smooth_real, c.smooth_fake)
-        return Objective(loss, standing(c.objective, real, forged))
+        scalars = standing(c.objective, real, forged)
+        for name, weight, logits, u in (("r1", c.r1, real, x), ("r2", c.r2, forged, fake)):
+            if weight:
+                scalars[name] = zero_centred_penalty(logits, u)
+                loss = loss + weight / 2 * scalars[name]
+        return Objective(loss, scalars)
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
-        logits = self.discriminate(self.fake(batch, step), self.given(batch))
-        return Objective(generator_loss(self.config.objective, logits))
+        forged, real = self.judged(self.fake(batch, step), batch, step, "fake"), None
+        if self.config.objective == "relativistic":
+            real = self.judged(self.range.inward(batch.x), batch, step, "real")
+        return Objective(generator_loss(self.config.objective, forged, real))
+
+    def judged(self, u: Tensor, batch: Batch, step: Step, name: str) -> Tensor:
+        """Logits of D, of what --augment makes of u."""
+        u = augmented(u, self.config.augment, step.noise, name)
+        return self.discriminate(u, self.given(batch))
 
     def evaluate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """How the game stands on data that the discriminator has not seen."""

@@ -43,6 +43,10 @@ class WGANConfig:
     noise: Annotated[
         Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
     ] = "gaussian"
+    augment: Annotated[
+        tuple[Literal["color", "translation", "cutout"], ...] | None,
+        Option("change what the critic sees: DiffAugment, for few images"),
+    ] = None
     conditional: Annotated[bool, Option("model p(x|label), from the data's labels")] = False
     condition: Annotated[
         tuple[str, ...] | None, Option("model p(x|attributes), by names such as smile,male")

@@ -26,10 +26,12 @@ from gentool.model import (
     conditioned,
 )
 from gentool.nn import (
+    ADVICE,
     ConvDiscriminator,
     ConvGenerator,
     Range,
     at_least_fp32,
+    augmented,
 )
 from gentool.noise import Noise
 from gentool.spec import DataSpec
@@ -82,8 +84,12 @@ class WGAN(Model):
 
         self.remedies = {
             "collapse": "--lipschitz gp, more --critic-steps or a lower --lr",
-            "memorised": "more images, --flip or a smaller --width",
+            "memorised": f"more images, --flip, a smaller --width or {ADVICE}",
         }
+        if config.augment and not images:
+            raise ValueError("--augment changes images, and this data is points; leave it out")
+        if not config.augment:
+            self.remedies["few"] = ADVICE
 
     def players(self) -> Sequence[Player]:
         clipped = self.config.lipschitz == "clip"
@@ -119,9 +125,9 @@ class WGAN(Model):
 
     def critic_objective(self, batch: Batch, step: Step) -> Objective:
         """L = E f(G(z)) − E f(x) + λ·E (‖∇f(x̂)‖ − 1)², the last term with --lipschitz gp."""
-        real = self.range.inward(batch.x)
+        real = augmented(self.range.inward(batch.x), self.config.augment, step.noise, "real")
         with torch.no_grad():
-            fake = self.fake(batch, step)
+            fake = augmented(self.fake(batch, step), self.config.augment, step.noise, "fake")
 
         def f(u: Tensor) -> Tensor:
             values: Tensor = self.critic(u, self.given(batch))
@@ -137,7 +143,8 @@ class WGAN(Model):
         return Objective(loss, scalars)
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
-        return Objective(generator_loss(self.critic(self.fake(batch, step), self.given(batch))))
+        fake = augmented(self.fake(batch, step), self.config.augment, step.noise, "fake")
+        return Objective(generator_loss(self.critic(fake, self.given(batch))))
 
     def clip_weights(self) -> None:
         """w ← clip(w, −c, c) for every weight of the critic (Arjovsky et al., algorithm 1)."""
