@@ -38,7 +38,20 @@ class Verb:
         return command
 
 
-class LazyGroup(TyperGroup):
+class QuickHelp:
+    """A command whose `--help` is False where it was not typed.
+
+    Typer's own is None, which has it import pydantic for the conversion to bool: 0.1 s.
+    """
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None and option.default is None:
+            option.default = False
+        return option
+
+
+class LazyGroup(QuickHelp, TyperGroup):
     """A group whose verbs are in a table; listing them imports none."""
 
     verbs: ClassVar[dict[str, Verb]]
@@ -67,7 +80,7 @@ class LazyGroup(TyperGroup):
         return args[0], verb.load(args[0]), args[1:]
 
 
-class PlainCommand(TyperCommand):
+class PlainCommand(QuickHelp, TyperCommand):
     """Help in plain text: arguments as they are typed, options by the panel they were given."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
