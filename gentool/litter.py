@@ -100,7 +100,10 @@ def _own(folder: int, name: str) -> os.stat_result:
 
 def sweep_run(run: Path) -> None:
     """Remove what was being written aside in a run, whose lock is held."""
-    for inside in (run, *(run / name for name in ("samples", "sampled", "state", "results"))):
+    for inside in (
+        run,
+        *(run / name for name in ("samples", "sampled", "state", "results", "latent", "restored")),
+    ):
         with opened(inside) as folder:
             if folder is not None:
                 sweep(folder, ASIDE, seconds=0)

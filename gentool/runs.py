@@ -111,9 +111,13 @@ class Run:
 
         Never a link, through which writing would lead out of the run.
         """
+        with self.open_inner(name) as folder:
+            return folder.path
+
+    def open_inner(self, name: str) -> Folder:
+        """The same, held open: what is written through it stays in it whatever happens."""
         with self.folder() as folder, user_errors("the run's folder", self.path / name):
-            folder.folder(name, make=True).close()
-        return self.path / name
+            return folder.folder(name, make=True)
 
     def read_config(self) -> dict[str, Any]:
         """The run's config.json; raises UserError where it cannot be read."""

@@ -104,6 +104,13 @@ def trained(
     return train
 
 
+@pytest.fixture
+def run(trained: Callable[..., Path]) -> Path:
+    """A small VAE of two epochs on glyphs: `run` in the working directory of `cli`."""
+    options = "--data glyphs:128 --hidden 8 --latent-dim 2 --batch-size 32 --epochs 2 --threads 1"
+    return trained("run", "vae", *options.split()).resolve()
+
+
 @pytest.fixture(scope="session")
 def mnist() -> Path:
     """The folder of MNIST's IDX files."""

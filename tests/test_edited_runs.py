@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Result
+from hostile import newest, reseal
 from PIL import Image
 
 from gentool.console import is_showable
+from gentool.files import write_json
 from gentool.render.card import text
 from gentool.render.curves import save_curves
 
@@ -76,3 +79,45 @@ def test_a_card_of_an_edited_config(cli: Cli, tmp_path: Path) -> None:
 def test_markup_is_shown_not_obeyed() -> None:
     assert text("<img src=x>") == "&lt;img src=x&gt;"
     assert text("a|b\n[x](http://y)") == "a\\|b\\\\n\\[x\\](http://y)"
+
+
+STRANGE = [
+    '{"step": 1, "epoch": 1, "split": "train", "$x^{$": 3.0, "loss": 1e308}',
+    '{"step": 2, "epoch": 1, "split": "train", "loss": ' + "9" * 400 + "}",
+    '{"step": 3, "split": ["train"], "loss": NaN, "x": {"y": 1}}',
+    '{"step": ' + "9" * 400 + "}",
+    '{"step": 4, "epoch": "x", "split": "$\\\\frac{$", "' + "n" * 10_000 + '": 1}',
+    "[" * 100_000,
+]
+
+
+def test_files_edited_by_hand_end_in_no_traceback(cli: Cli, run: Path) -> None:
+    """Names that look like formulas, numbers that no float holds, huge pictures, missing facts."""
+    config = json.loads((run / "config.json").read_text())
+    del config["environment"]
+    write_json(run / "config.json", config)
+    newer = newest(run) / "state.json"
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write("\n".join(STRANGE) + "\n")
+    values = json.loads(newer.read_text())
+    values["metrics_bytes"] = (run / "metrics.jsonl").stat().st_size
+    newer.write_text(json.dumps(values))
+    reseal(newest(run))
+    Image.new("1", (30_000, 30_000)).save(run / "samples" / "000001.png")
+    (run / "samples" / "000002.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\x00" * 64)
+    result = cli("resume", "run", "--epochs", "3")
+    assert result.code == 0, result.err
+    assert "trained with gentool ?" in (run / "README.md").read_text()
+    assert (run / "curves.png").stat().st_size > 0 and (run / "samples.gif").stat().st_size > 0
+    (run.parent / "runs").mkdir(exist_ok=True)
+    run.rename(run.parent / "runs" / "strange")
+    assert cli("runs", "list").code == 0 and cli("runs", "show", "strange").code == 0
+
+
+def test_one_strange_run_hides_no_other(cli: Cli, run: Path, tmp_path: Path) -> None:
+    for name, content in (("a", '{"model": ' + "9" * 5000 + "}"), ("b", "[" * 10**5), ("c", "{}")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").write_text(content)
+    shutil.copytree(run, tmp_path / "runs" / "good")
+    result = cli("runs", "list")
+    assert result.code == 0 and "good" in result.out and "vae" in result.out

@@ -117,11 +117,17 @@ def check_range(option: str, value: float | None, least: float, most: float) -> 
 
 
 def target(
-    model: PlayableModel, out: Path | None, force: bool, verb: str, asked: Sequence[str]
+    model: PlayableModel,
+    out: Path | None,
+    force: bool,
+    verb: str,
+    asked: Sequence[str],
+    kind: str = "latent",
 ) -> Path:
     """Where a picture goes: --out, or else into the run, or beside the caller for a lone file.
 
-    The name says what was asked for, so only the same picture is replaced.
+    The name says what was asked for, so only the same picture is replaced. `kind` is the folder in
+    the run.
     """
     if out is not None:
         check_out(out, force)
@@ -131,4 +137,4 @@ def target(
         path = Path(f"{model.source.file.stem}-{name}.png")
         check_out(path, force)
         return path
-    return model.source.run.path / "latent" / f"{name}.png"
+    return model.source.run.inner(kind) / f"{name}.png"

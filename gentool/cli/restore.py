@@ -231,8 +231,7 @@ def _target(model: RestorableModel, out: Path | None, force: bool, asked: list[s
         out = out.with_suffix(".png")
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"--out {printable(str(out), 80)} is neither a picture.png nor a .npz")
-    path = latent.target(model, out, force, "restored", asked)
-    return path.parent.parent / "restored" / path.name if path.parent.name == "latent" else path
+    return latent.target(model, out, force, "restored", asked, "restored")
 
 
 def _seen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.data.options import DataOptions
 from gentool.errors import UserError, printable
+from gentool.folder import Folder
 from gentool.metrics import registry
 from gentool.metrics.likelihood import collapse_warning
 from gentool.metrics.plan import MOST, Plan
@@ -76,12 +78,19 @@ def evaluate(
         for metric in chosen:
             registry.check(metric, benches[dataset.fingerprint])
         cases.append((subject, benches[dataset.fingerprint], asked, chosen, notes))
-    records = []
-    for case in cases:
-        records.append(judge(*case))
-        if (run := case[0].run) is not None:
-            write_record(records[-1], run)
+    with ExitStack() as stack:
+        folders = [_results(subject, stack) for subject, *_ in cases]
+        records = []
+        for case, results in zip(cases, folders, strict=True):
+            records.append(judge(*case, results=results))
+            if results is not None:
+                write_record(records[-1], results)
     return records
+
+
+def _results(subject: Subject, stack: ExitStack) -> Folder | None:
+    """Where a subject's record goes; refused before anything is measured."""
+    return None if subject.run is None else stack.enter_context(subject.run.open_inner("results"))
 
 
 def filled(plan: Plan, dataset: Dataset) -> Plan:
@@ -114,8 +123,12 @@ def judge(
     asked: DataOptions,
     metrics: Sequence[MetricInfo],
     notes: Sequence[str] = (),
+    results: Folder | None = None,
 ) -> dict[str, Any]:
     """Measure every metric with every seed.
+
+    Args:
+        results: where metrics may leave pictures.
 
     Returns:
         the record: plain JSON, complete enough to repeat the evaluation.
@@ -125,7 +138,7 @@ def judge(
     floors: dict[str, list[dict[str, float]]] = {m.name: [] for m in metrics}
     total = plan.seeds * len(metrics)
     for i in range(plan.seeds):
-        trial = Trial(bench, subject.loaded, plan.seed + i, subject.run)
+        trial = Trial(bench, subject.loaded, plan.seed + i, results)
         for j, metric in enumerate(metrics):
             bench.progress(f"judging {subject.name}", i * len(metrics) + j, total)
             measured[metric.name].append(trial.measure(metric))

@@ -11,7 +11,6 @@ from gentool.likeness import count_modes
 from gentool.metrics import likelihood
 from gentool.metrics import memorisation as copies
 from gentool.metrics import modes as counting
-from gentool.metrics.records import results_folder
 from gentool.metrics.trial import Trial
 
 
@@ -81,10 +80,11 @@ def memorisation(trial: Trial) -> dict[str, float]:
     Draws the nearest training images of some samples into the run, by pixels.
     """
     bench = trial.bench
-    if trial.run is not None and bench.images and trial.seed == trial.plan.seed:
+    if trial.results is not None and bench.images and trial.seed == trial.plan.seed:
         from gentool.render.grid import save_grid
 
         sheet = copies.neighbours_sheet(trial.samples.cpu().numpy(), bench.dataset.train.x)
-        save_grid(sheet, results_folder(trial.run) / "neighbours.png", copies.ACROSS)
+        with trial.results.written("neighbours.png") as file:
+            save_grid(sheet, file, copies.ACROSS)
     ours = copies.to_nearest(trial.sample_features, bench.train_features)
     return copies.compare(ours, bench.test_to_train(trial.seed))

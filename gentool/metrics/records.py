@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from gentool.data.options import DataOptions
-from gentool.files import canonical_json, user_errors, write_json
+from gentool.files import canonical_json, user_errors
+from gentool.folder import Folder
 from gentool.metrics.plan import OF_THIS_MACHINE
 from gentool.metrics.subjects import Subject
 from gentool.metrics.trial import Bench
-from gentool.runs import Run
 from gentool.spec import MetricInfo
 from gentool.version import __version__
 
@@ -97,17 +97,12 @@ def identity(
     }
 
 
-def results_folder(run: Run) -> Path:
-    """Where a run keeps what was found of it; raises UserError where that leads elsewhere."""
-    return run.inner("results")
-
-
-def write_record(record: dict[str, Any], run: Run) -> Path:
-    """Keep a record in its run. The same evaluation of the same weights has the same name."""
+def write_record(record: dict[str, Any], results: Folder) -> Path:
+    """Keep a record in its run's results. The same evaluation of the same weights has one name."""
     other = ("format_version", "classifier", "versions", "warnings", "values")
     identity = {k: v for k, v in record.items() if k not in other}
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
-    path = results_folder(run) / f"evaluate-{digest}.json"
-    with user_errors("the results", path):
-        write_json(path, record)
-    return path
+    name = f"evaluate-{digest}.json"
+    with user_errors("the results", results.path / name):
+        results.write_json(name, record)
+    return results.path / name

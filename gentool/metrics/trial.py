@@ -15,6 +15,7 @@ from torch import Tensor
 from gentool.console import Progress
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError
+from gentool.folder import Folder
 from gentool.loading import LoadedModel
 from gentool.metrics import features as spaces
 from gentool.metrics.features import Classifier, Features
@@ -24,7 +25,6 @@ from gentool.metrics.registry import function_of
 from gentool.model import Batch, Model
 from gentool.noise import Noise
 from gentool.render.grid import to_pixels
-from gentool.runs import Run
 from gentool.spec import MetricInfo
 from gentool.train.batches import as_tensor
 
@@ -170,13 +170,13 @@ class Trial:
     Attributes:
         bench: the data and everything about it.
         loaded: the model.
-        run: whose results may hold pictures; None for a lone file.
+        results: the folder of the run for what was found of it; None for a lone file.
     """
 
     bench: Bench
     loaded: LoadedModel
     seed: int
-    run: Run | None = None
+    results: Folder | None = None
 
     @property
     def plan(self) -> Plan:
