@@ -5,10 +5,13 @@ python docs/make_cli.py          write it
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import subprocess
-import sys
 from pathlib import Path
+from unittest import mock
+
+from gentool.cli.main import app
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "cli.md"
@@ -61,14 +64,10 @@ stdout is for results, stderr for progress.
 def help_of(verb: list[str]) -> str:
     """What ``gentool VERB --help`` prints, in a fixed width and without colour."""
     plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "GENTOOL_PLUGINS": "gentool"}
-    done = subprocess.run(
-        [sys.executable, "-m", "gentool", *verb, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **plain},
-    )
-    return done.stdout.replace("python -m gentool", "gentool").strip()
+    printed = io.StringIO()
+    with mock.patch.dict(os.environ, plain), contextlib.redirect_stdout(printed):
+        app([*verb, "--help"], prog_name="gentool", standalone_mode=False)
+    return printed.getvalue().strip()
 
 
 def page() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,14 +25,26 @@ from gentool.metrics.prdc import prdc
 from gentool.metrics.two_sample import nearest_neighbour
 from gentool_vae.likelihoods import Bernoulli, ContinuousBernoulli, gaussian
 
-scipy = pytest.importorskip("scipy", reason="scipy is not installed (gentool[crosscheck])")
-sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-from scipy import linalg, ndimage, spatial, stats  # noqa: E402
-from sklearn import decomposition, metrics, neighbors  # noqa: E402
+if TYPE_CHECKING:
+    from scipy import linalg, ndimage, spatial, stats
+    from sklearn import decomposition, metrics, neighbors
 
-pytestmark = pytest.mark.crosscheck
+pytestmark = [pytest.mark.crosscheck, pytest.mark.slow]
+OTHERS = {
+    "scipy": ("linalg", "ndimage", "spatial", "stats"),
+    "sklearn": ("decomposition", "metrics", "neighbors"),
+}
 
 Array = np.ndarray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def others() -> None:
+    """The names above, imported before the first test: to collect the tests takes no seconds."""
+    for package, modules in OTHERS.items():
+        for name in modules:
+            why = f"{package} is not installed (gentool[crosscheck])"
+            globals()[name] = pytest.importorskip(f"{package}.{name}", reason=why)
 
 
 def cloud(n: int, d: int, seed: int, shift: float = 0.0) -> Array:

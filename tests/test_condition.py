@@ -122,7 +122,10 @@ def test_trained_models_obey(
     assert abs(quiet - loud) < 25
 
 
-@pytest.mark.parametrize("name", ["vae", "gan", "dcgan", "wgan"])
+@pytest.mark.parametrize(
+    "name",
+    ["vae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gan", "dcgan", "wgan"))],
+)
 def test_a_run_that_is_told_attributes_goes_on_and_is_judged(
     name: str, cli: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -199,6 +199,7 @@ np.save(GOOD_NPY, RGB[:3])
 np.savez_compressed(GOOD_NPZ, x=RGB[:3], y=np.arange(3))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     st.sampled_from([("x.npy", GOOD_NPY.getvalue()), ("x.npz", GOOD_NPZ.getvalue())]),

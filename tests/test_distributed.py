@@ -126,6 +126,7 @@ def test_the_command_line_trains_in_two_processes_and_writes_once(tmp_path: Path
     assert "cannot be shared by 2 processes" in refused[0].stderr
 
 
+@pytest.mark.slow
 def test_processes_with_other_data_of_the_same_shape_do_not_train(tmp_path: Path) -> None:
     """Each would train on its own, and the average of both be a model of neither."""
     for rank in range(2):
