@@ -28,7 +28,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from torture import fuzz_runs
+from torture import fuzz_data, fuzz_runs
 
 import gentool
 from gentool import plugins, weights
@@ -117,6 +117,7 @@ def mutate_header(content: bytes, chance: random.Random) -> bytes:
 
 STRUCTURED: dict[str, Callable[[bytes, random.Random], bytes]] = {
     **fuzz_runs.STRUCTURED,
+    **fuzz_data.STRUCTURED,
     "state.json": mutate_json,
     "manifest.json": mutate_json,
     "card": mutate_json,
@@ -165,6 +166,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
         "jpeg": jpeg.getvalue(),
         "zip": archive.getvalue(),
         **fuzz_runs.seeds(folder, json.dumps(run).encode()),
+        **fuzz_data.seeds(),
     }
 
 
@@ -214,11 +216,13 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         "jpeg": data("jpeg/a.jpg"),
         "zip": data("data.zip"),
         **fuzz_runs.targets(folder),
+        **fuzz_data.targets(folder),
     }
 
 
 SHARE = {"safetensors": 6, "json": 5, "toml": 3, "idx": 2, "npy": 2, "state": 2}
 SHARE |= {"state.json": 4, "optim": 4, "manifest.json": 2, "classifier": 2}
+SHARE |= {"tar": 3, "csv": 2, "jsonl": 2, "dataset.json": 2, "celeba": 2}
 """How often each kind comes up; 1 where nothing is said."""
 
 
@@ -276,6 +280,8 @@ def main() -> None:
     done = torture(given.count, given.seed, given.keep, given.only)
     print(f"{sum(done.values())} mutated files, no misbehaviour: {done}")
     print(f"checkpoints that were taken, three steps each: {fuzz_runs.TAKEN}")
+    print(f"labels and storage that were read to the end: {fuzz_data.TAKEN}")
+    print(f"signals that ended the reader of Parquet: {fuzz_data.CRASHED}")
 
 
 if __name__ == "__main__":

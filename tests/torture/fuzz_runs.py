@@ -23,7 +23,7 @@ from toy import trainer
 
 from gentool import runs
 from gentool.errors import UserError
-from gentool.metrics.kept import _KEY, _digest, read_back
+from gentool.metrics.kept import _KEY, digest_of, read_back
 from gentool.ops.cache import Record
 from gentool.render.card import card as write_card
 from gentool.render.curves import collect
@@ -75,7 +75,7 @@ def damage_tensors(content: bytes, chance: random.Random) -> bytes:
 def damage_kept(content: bytes, chance: random.Random) -> bytes:
     """The same for a classifier of the cache, with its hash made anew as often as not."""
     damaged = load(damage_tensors(content, chance))
-    seal = _digest(damaged) if chance.random() < 0.5 else "0"
+    seal = digest_of(damaged) if chance.random() < 0.5 else "0"
     return bytes(save(damaged, {_KEY: seal}))
 
 
@@ -155,7 +155,7 @@ def seeds(folder: Path, config: bytes) -> dict[str, bytes]:
         "card": config,
         "latest": os.fsencode(folder) + b"\n",
         "build.json": (folder / "record").read_bytes(),
-        "classifier": bytes(save(state, {_KEY: _digest(state)})),
+        "classifier": bytes(save(state, {_KEY: digest_of(state)})),
     }
 
 
