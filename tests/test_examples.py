@@ -195,7 +195,7 @@ def test_the_pages_code_runs_as_printed(environment: Environment) -> None:
     assert packages == ["ddpm", "acme-stairs"]
     environment.install(*[part for p in packages for part in ("-e", p)])
     ours = [c for c in commands if c.startswith("gentool ")]
-    assert len(ours) == 7 and len(commands) == len(ours) + len(packages) + 1
+    assert len(ours) == 8 and len(commands) == len(ours) + len(packages) + 1
     printed = environment.gentool(*ours)
     heard = printed[4].splitlines()
     assert heard[0] == "started vae" and "epoch 1" in heard and "logged test 8" in heard
