@@ -17,6 +17,11 @@ def cache_folder(asked: str | None = None) -> Path:
     """
     if named := asked or os.environ.get("GENTOOL_CACHE"):
         return expanded(named)
+    return own_folder()
+
+
+def own_folder() -> Path:
+    """The user's own, whatever $GENTOOL_CACHE says."""
     base = os.environ.get("XDG_CACHE_HOME")
     # The XDG rule: a relative path there is to be ignored.
     root = Path(base) if base and Path(base).is_absolute() else _home() / ".cache"

@@ -65,16 +65,19 @@ def prove_matmul(work: Iterable[Callable[[], Any]]) -> None:
     except Exception:  # training itself will say what is wrong
         leave_matmul_to_torch()
         return
-    if not all(is_exact(a, b) for a, b in seen.factors.values()):
+    if not all(is_exact(*factors) for factors in seen.factors.values()):
         leave_matmul_to_torch()
 
 
 class Products(TorchFunctionMode):
-    """Notes the factors of every fp32 product that is made while it is on, one pair a shape."""
+    """Notes the factors of every fp32 product that is made while it is on, one pair a shape.
+
+    Beside them stands whether gradients are recorded, so that a backward pass follows.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.factors: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
+        self.factors: dict[tuple[Any, ...], tuple[Tensor, Tensor, bool]] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -82,7 +85,10 @@ class Products(TorchFunctionMode):
         pair = _factors(func, args)
         if pair is not None and all(t.dtype == torch.float32 and t.dim() > 1 for t in pair):
             a, b = (t.detach() for t in pair)
-            self.factors.setdefault((a.shape, a.stride(), b.shape, b.stride()), (a, b))
+            key = (a.shape, a.stride(), b.shape, b.stride())
+            backward = torch.is_grad_enabled()
+            if key not in self.factors or (backward and not self.factors[key][2]):
+                self.factors[key] = (a, b, backward)
         return func(*args, **(kwargs or {}))
 
 
@@ -102,17 +108,20 @@ def _factors(func: Any, args: tuple[Any, ...]) -> tuple[Tensor, Tensor] | None:
     return None
 
 
-def is_exact(a: Tensor | None = None, b: Tensor | None = None) -> bool:
+def is_exact(a: Tensor | None = None, b: Tensor | None = None, backward: bool = True) -> bool:
     """Whether products keep fp32's 24 bits: a·b and both products of its backward pass.
 
     Args:
         a, b: factors (…, n, k) and (…, k, m), whose shapes and strides matter and values do not;
             by default those of a small linear layer.
+        backward: whether there is a backward pass.
     """
     generator = torch.Generator().manual_seed(0)
     if a is None or b is None:
         a, b = torch.empty(64, 96), torch.empty(80, 96).mT
     x, w = (_random_like(t, generator) for t in (a, b))
+    if not backward:
+        return _product_is_exact(x, w)
     grad = torch.randn((x @ w).shape, generator=generator)
     return all(_product_is_exact(p, q) for p, q in ((x, w), (grad, w.mT), (x.mT, grad)))
 

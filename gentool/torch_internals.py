@@ -25,6 +25,16 @@ def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [torch.linalg.vector_norm(t) for t in tensors]
 
 
+def uncompiled(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of an optimizer without torch's wrapper, which keeps it out of compiled graphs.
+
+    The wrapper imports the compiler when it is first called, a second of processor time. Only for
+    an optimizer that no compiled graph contains.
+    """
+    plain: Callable[..., Any] = getattr(method, "__wrapped__", method)
+    return plain
+
+
 @torch.no_grad()
 def clamp_(tensors: Sequence[Tensor], low: float, high: float) -> None:
     """Clip every value of every tensor into [low, high], in place."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one core a worker; read when torch is
 os.environ["GENTOOL_PLUGINS"] = "gentool"
 os.environ.pop("GENTOOL_TRACE", None)
 
+# Neither decoded data nor the names of runs come to lie beside the user's own.
+if "GENTOOL_CACHE" not in os.environ:
+    os.environ["GENTOOL_CACHE"] = tempfile.mkdtemp(prefix="gentool-tests-")
+    atexit.register(shutil.rmtree, os.environ["GENTOOL_CACHE"], ignore_errors=True)
+
 # How long an example takes depends on the machine, so neither its time nor the time to think of
 # it makes a test fail.
 hypothesis_settings.register_profile(
@@ -29,22 +36,6 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("gentool")
 
 from gentool.cli.main import main  # noqa: E402  (after the environment is as it shall be)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _runs_of_tests_stay_theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs made here are not noted beside the user's own; `cli` has a cache of its own."""
-    from gentool import index
-
-    folder = tmp_path_factory.mktemp("known-runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            index,
-            "place",
-            lambda: Path(os.environ.get("GENTOOL_CACHE") or folder) / "runs",
-        )
-        yield
-
 
 TEST_DATA = Path(
     os.environ.get("GENTOOL_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -28,6 +28,7 @@ HAVE_COMPILER = shutil.which(os.environ.get("CXX", "c++")) is not None
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache entry of this machine, empty, in a cache of its own."""
     monkeypatch.setenv("GENTOOL_CACHE", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
     monkeypatch.delenv("GENTOOL_KERNELS", raising=False)
     # A library beside the package would be found first.
     monkeypatch.setattr(native.importlib.machinery, "EXTENSION_SUFFIXES", [])

@@ -158,7 +158,7 @@ def test_a_training_proves_the_products_that_it_makes(
         for piece in work:
             with seen:
                 piece()
-    shapes = {(tuple(a.shape), tuple(b.shape)) for a, b in seen.factors.values()}
+    shapes = {(tuple(a.shape), tuple(b.shape)) for a, b, _ in seen.factors.values()}
     for rows in (16, 2):  # parts of 32 rows, and of the ragged batch of 4
         assert {((rows, 2), (2, 4)), ((rows, 4), (4, 1)), ((rows, 2), (2, 2))} <= shapes
     assert ((64, 2), (2, 2)) in shapes and ((256, 2), (2, 2)) in shapes

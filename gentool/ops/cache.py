@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from gentool.cachefolder import cache_folder
+from gentool.cachefolder import cache_folder, own_folder
 from gentool.ops import sources
 from gentool.ops.cpu import cpu_flags
 
@@ -75,6 +75,14 @@ def abi() -> str:
 def directory() -> Path:
     """The per-user cache of compiled libraries: `kernels` in $GENTOOL_CACHE or ~/.cache/gentool."""
     return cache_folder() / "kernels"
+
+
+def directories() -> list[Path]:
+    """Where libraries are looked for: `directory`, and the user's own cache if that is another.
+
+    So a cache of its own for data, on another disk, does not cost the kernels.
+    """
+    return list(dict.fromkeys([directory(), own_folder() / "kernels"]))
 
 
 def key() -> str:

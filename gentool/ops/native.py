@@ -81,16 +81,18 @@ def _candidates() -> Iterator[tuple[Path, str, bool]]:
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         if (package / f"_C{suffix}").exists():
             yield package / f"_C{suffix}", "_C.json", False
-    place = cache.directory() / cache.key()
-    if place.exists():
-        yield place / cache.LIBRARY, cache.RECORD, True
+    for directory in cache.directories():
+        place = directory / cache.key()
+        if place.exists():
+            yield place / cache.LIBRARY, cache.RECORD, True
 
 
 def _other_builds() -> bool:
-    try:
-        return any(p.is_dir() and p.name[0] != "." for p in cache.directory().iterdir())
-    except OSError:
-        return False
+    for directory in cache.directories():
+        with contextlib.suppress(OSError):
+            if any(p.is_dir() and p.name[0] != "." for p in directory.iterdir()):
+                return True
+    return False
 
 
 @contextmanager

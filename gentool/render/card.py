@@ -17,6 +17,7 @@ def card(
     rows: Iterable[Mapping[str, Any]],
     pictures: Sequence[str],
     model: Model,
+    curves: bool = True,
 ) -> str:
     """The text of README.md.
 
@@ -25,6 +26,7 @@ def card(
     Args:
         config: the run's config.json.
         rows: those of metrics.jsonl.
+        curves: whether there is a picture of them.
         pictures: the names of the sample pictures, the latest last.
     """
 
@@ -56,7 +58,9 @@ def card(
     ]
     if pictures:
         lines += [f"![samples](samples/{text(pictures[-1])})", ""]
-    lines += ["![curves](curves.png)", "", "## Last metrics", "", "| split | scalar | value |"]
+    if curves:
+        lines += ["![curves](curves.png)", ""]
+    lines += ["## Last metrics", "", "| split | scalar | value |"]
     lines += ["| --- | --- | --- |"]
     for split, row in last.items():
         for name, value in row.items():

@@ -11,26 +11,11 @@ from typing import Any, BinaryIO
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gentool.console import is_showable
 from gentool.errors import printable
 from gentool.files import opened_for
+from gentool.render.collect import collect
 
 MOST_PANELS, MOST_SPLITS = 60, 8
-
-# Bookkeeping of a metrics row; everything else in it is a curve.
-NOT_CURVES = frozenset({"epoch", "step", "split", "examples_per_s", "warning"})
-
-
-def collect(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """Group metrics rows into ``{scalar: {split: [(step, value), …]}}``."""
-    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for row in rows:
-        for name, value in row.items():
-            if name in NOT_CURVES or not is_showable(value) or not is_showable(row.get("step")):
-                continue
-            points = curves.setdefault(name, {}).setdefault(str(row.get("split", "")), [])
-            points.append((int(row["step"]), float(value)))
-    return curves
 
 
 def save_curves(rows: Iterable[Mapping[str, Any]], target: Path | BinaryIO) -> None:

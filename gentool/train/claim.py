@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+from gentool import runs
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError, printable
-from gentool.files import user_errors
+from gentool.files import is_dir, user_errors
 from gentool.folder import Folder
 from gentool.litter import sweep_run
 from gentool.runs import Run, read_metrics
@@ -36,6 +38,30 @@ def locked_run(run: Run, world: World) -> Iterator[Folder | None]:
             )
         sweep_run(run.path)
         yield folder
+
+
+@contextmanager
+def new_run(
+    out: Path | None, model: str, data: str, world: World
+) -> Iterator[tuple[Run, Folder | None]]:
+    """A new run, locked as by `locked_run`; where training is refused, no empty folder stays.
+
+    Args:
+        out: the run's folder; None for the next free one below ./runs.
+        model, data: names, for that one.
+    """
+    latest, was_there = runs.pointer(), out is not None and is_dir(out)
+    path = str(runs.create(out, model, data).path) if world.is_main else ""
+    run = Run(Path(world.from_main(path)))
+    try:
+        with locked_run(run, world) as folder:
+            if folder is not None:
+                refuse_second(folder)
+            yield run, folder
+    except BaseException:
+        if world.is_main:
+            runs.take_back(run, latest, keep_folder=was_there)
+        raise
 
 
 def newest(run: Run, most: int) -> Checkpoint | None:

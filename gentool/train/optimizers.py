@@ -24,6 +24,12 @@ class LeanAdam(torch.optim.Adam):
     parameters share one counter. Where a gradient is missing, torch's own step runs.
     """
 
+    # No compiled graph contains this optimizer, so torch's compiler need not be imported for it.
+    _first_step = torch_internals.uncompiled(torch.optim.Adam.step)
+    add_param_group = torch_internals.uncompiled(torch.optim.Adam.add_param_group)
+    state_dict = torch_internals.uncompiled(torch.optim.Adam.state_dict)
+    _load = torch_internals.uncompiled(torch.optim.Adam.load_state_dict)
+
     _state_lists: tuple[list[Tensor], list[Tensor], list[Tensor]] | None = None
 
     @torch.no_grad()
@@ -35,7 +41,7 @@ class LeanAdam(torch.optim.Adam):
         complete = not any(g is None for g in grads)
         if self._state_lists is None or not complete:
             self._count_apart()
-            super().step()
+            self._first_step()
             self._state_lists = self._gathered() if complete else None
             return
         exp_avgs, exp_avg_sqs, counters = self._state_lists
@@ -55,7 +61,7 @@ class LeanAdam(torch.optim.Adam):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Replace the state; the next step makes its lists anew."""
         self._state_lists = None
-        super().load_state_dict(state_dict)
+        self._load(state_dict)
 
     def _gathered(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]] | None:
         """Both moments and the counter of every parameter; None where some count differently."""

@@ -27,6 +27,7 @@ from gentool.train.state import Checkpoint
 from gentool.train.status import Status, StatusFile
 from gentool.train.stopping import Stopped
 from gentool.train.summary import summarise
+from gentool.train.thinning import is_due, thin
 from gentool.train.watchdog import Watchdog
 from gentool.weights import Header
 
@@ -203,9 +204,12 @@ class RunRecorder(Recorder):
         with (
             user_errors("the sample picture", self.run.samples),
             self.folder.folder("samples", make=True) as samples,
-            samples.written(f"{step:06d}.png") as file,
         ):
-            self.pictures.draw(step, file)
+            if not is_due(samples, step) and step < self.stand.total:
+                return
+            with samples.written(f"{step:06d}.png") as file:
+                self.pictures.draw(step, file)
+            thin(samples)
 
     def watched(self, step: int) -> Rows:
         """What a look at samples gives, as another split's row; the model is in eval mode."""

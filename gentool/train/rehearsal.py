@@ -51,7 +51,8 @@ def rehearsal(trainer: Trainer) -> Iterator[list[Callable[[], Any]]]:
         share = trainer.world.share(loader.n)
         sizes = _sizes(share.stop - share.start, loader)
         work += [partial(evaluation, loader, n) for n in sizes]
-    work += [partial(samples, n) for n in (IMAGES, CHUNK)]
+    drawn = (IMAGES, CHUNK) if trainer.settings.sample_every else (CHUNK,)
+    work += [partial(samples, n) for n in drawn]
     with torch.random.fork_rng(devices=[]):
         yield work
 

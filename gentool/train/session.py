@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gentool import data, index, options, runs
+from gentool import data, index, options
 from gentool.console import loading_bar, say
 from gentool.data.dataset import Dataset
 from gentool.devices import pick_device, set_up
@@ -25,12 +25,13 @@ from gentool.runs import Run
 from gentool.train import again, distributed
 from gentool.train.best import ranked_by, require_scalar
 from gentool.train.checks import most_bytes
-from gentool.train.claim import locked_run, newest, refuse_second, require_same_data
+from gentool.train.claim import locked_run, new_run, newest, require_same_data
 from gentool.train.continuing import refuse_less, standing
 from gentool.train.distributed import World
 from gentool.train.environment import compare, environment
 from gentool.train.job import Job, check_data, from_run, make_model, without_effect
 from gentool.train.loop import Trainer
+from gentool.train.opening import remarks, surroundings
 from gentool.train.progress import Follower
 from gentool.train.recorder import Recorder, RunRecorder
 from gentool.train.rehearsal import rehearsal
@@ -49,20 +50,18 @@ def start(job: Job, out: Path | None = None, progress: Follower | None = None) -
         UserError: for whatever the user can mend.
     """
     with session(job, progress) as s:
-        path = ""
         if s.world.is_main:
             for sentence in without_effect(job, s.dataset.spec):
                 warnings.warn(sentence, stacklevel=2)
-            path = str(runs.create(out, job.plugin.name, s.dataset.name).path)
-        run = Run(Path(s.world.from_main(path)))
-        with locked_run(run, s.world) as folder:
-            if folder is not None:
-                refuse_second(folder)
+        with new_run(out, job.plugin.name, s.dataset.name, s.world) as (run, folder):
             trainer, recorder = s.trainer(run, folder)
             if folder is not None:
                 content = job.to_json(s.dataset) | {"environment": environment(s.world.device)}
                 again.write(folder, content, job)
-                s.say(f"training {job.plugin.name} on {s.dataset.name} into {run.path}")
+                how = surroundings(s.world.device, job.settings.precision)
+                s.say(f"training {job.plugin.name} on {s.dataset.name} into {run.path}: {how}")
+                for remark in remarks(trainer.model, s.world.device):
+                    s.say(f"note: {remark}")
             finish(trainer, recorder)
     return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from functools import partial
 
@@ -12,8 +11,8 @@ from gentool.folder import Folder
 from gentool.model import Model
 from gentool.render.card import card
 from gentool.runs import Run, read_config, read_metrics
+from gentool.train.thinning import pictures_in
 
-PICTURE = re.compile(r"[0-9]{6,18}\.png")
 MOST_PICTURE = 2**28
 """Bytes of a sample picture that is read."""
 
@@ -23,7 +22,7 @@ def summarise(run: Run, folder: Folder, model: Model) -> None:
 
     Raises UserError where they cannot be written; what cannot be read is left out.
     """
-    from gentool.render.curves import collect, save_curves
+    from gentool.render.collect import collect
     from gentool.render.film import frames_of, save_film
 
     try:
@@ -32,18 +31,20 @@ def summarise(run: Run, folder: Folder, model: Model) -> None:
         warnings.warn(str(error), stacklevel=2)
         rows = []
     with user_errors("the run's summary", run.path):
-        if collect(rows):
+        curves = [points for splits in collect(rows).values() for points in splits.values()]
+        if any(len(points) > 1 for points in curves):  # one point is no curve
+            from gentool.render.curves import save_curves
+
             with folder.written(run.curves.name) as file:
                 save_curves(rows, file)
         names: list[str] = []
         if folder.has(run.samples.name):
             with folder.folder(run.samples.name) as samples:
-                names = [n for n in samples.names() if PICTURE.fullmatch(n)]
-                names.sort(key=lambda n: (len(n), n))  # names may outgrow their zeros
+                names = pictures_in(samples)
                 pictures = [partial(samples.open, n, MOST_PICTURE) for n in names]
                 frames = frames_of(pictures) if len(names) > 2 else []
             if frames:
                 with folder.written(run.film.name) as file:
                     save_film(frames, file)
-        text = card(run, read_config(folder), rows, names, model)
+        text = card(run, read_config(folder), rows, names, model, folder.has(run.curves.name))
         folder.write(run.card.name, text.encode())
