@@ -241,36 +241,6 @@ def create(out: Path | None, model: str, data: str) -> Run:
     return Run(path)
 
 
-def pointer() -> bytes | None:
-    """What names the latest run, as it is written down; None where nothing is."""
-    try:
-        return read_regular(LATEST, LONGEST_PATH)
-    except OSError:
-        return None
-
-
-def take_back(run: Run, latest: bytes | None, keep_folder: bool) -> None:
-    """Undo `create` for a run into which nothing was written; any other stays as it is.
-
-    Args:
-        latest: what `pointer` gave before.
-        keep_folder: the run's folder was there before, empty.
-    """
-    with contextlib.suppress(OSError):
-        if any(entry.name != "samples" for entry in run.path.iterdir()):
-            return
-        if run.samples.is_dir():
-            run.samples.rmdir()
-        if not keep_folder:
-            run.path.rmdir()
-        index.forget(run.path)
-        if latest is not None:
-            write_bytes(LATEST, latest)
-        else:
-            LATEST.unlink(missing_ok=True)
-            ROOT.rmdir()
-
-
 def check_name(out: Path | None) -> None:
     """Refuse a name that cannot be written down; raises UserError."""
     try:

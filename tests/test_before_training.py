@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from gentool.errors import UserError
 from gentool.folder import Folder
 from gentool.ops import cache, native
 from gentool.train import opening
+from gentool.train.claim import take_back
 from gentool.train.distributed import World
 from gentool.train.session import Session
 from gentool.train.thinning import MOST, is_due, pictures_in, thin
@@ -79,7 +81,7 @@ def test_a_refused_training_leaves_no_folder(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert cli("train", *SMALL).code == 0
-    latest, errors = runs.pointer(), list[BaseException]()
+    latest, errors = runs.LATEST.read_bytes(), list[BaseException]()
 
     def refuse(self: Session, run: Any, folder: Any) -> Any:
         raise errors[-1]
@@ -92,13 +94,13 @@ def test_a_refused_training_leaves_no_folder(
             assert cli("train", *SMALL, *out).code != 0
     assert [p.name for p in (tmp_path / "runs").glob("[!.]*")] == ["vae-glyphs-001"]
     assert not (tmp_path / "new").exists() and not list((tmp_path / "mine").iterdir())
-    assert runs.pointer() == latest
+    assert runs.LATEST.read_bytes() == latest
 
 
 def test_what_holds_something_is_not_taken_back(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "000000.png").write_text("a picture")
-    runs.take_back(runs.Run(tmp_path), None, keep_folder=False)
+    take_back(runs.Run(tmp_path), None, keep_folder=False)
     assert (tmp_path / "samples" / "000000.png").exists()
 
 
@@ -167,3 +169,35 @@ def test_processes_ask_each_other_only_every_few_steps() -> None:
     world = Two(torch.device("cpu"), 0, 2)
     assert [world.agrees(step, False) for step in (1, 9, 10, 11, 20)] == [0, 0, 1, 0, 1]
     assert len(asked) == 2 and not World(torch.device("cpu")).agrees(10, False)
+
+
+FEW = ("--data", "glyphs:512", "--dry-run")
+
+
+def test_a_dry_run_says_what_would_be_trained_and_makes_no_run(cli: Cli, tmp_path: Path) -> None:
+    result = cli("train", "vae", "--hidden", "8", "--latent-dim", "3", *FEW, "--json")
+    assert result.code == 0, result.err
+    facts = json.loads(result.out)
+    pixels, hidden, latent = 784, 8, 3
+    encoder = (pixels + 1) * hidden + 2 * (hidden + 1) * latent
+    decoder = (latent + 1) * hidden + (hidden + 1) * pixels
+    (network,) = facts["networks"]
+    assert (
+        network["parameters"]
+        == encoder + decoder
+        == sum(layer["parameters"] for layer in network["layers"])
+    )
+    shapes = {layer["name"]: layer["shape"] for layer in network["layers"]}
+    assert shapes["encoder.mu"] == [3] and shapes["decoder.out"] == [784]
+    (player,) = facts["players"]
+    assert "ELBO" in player["minimises"] and player["optimizer"].startswith("Adam(lr 0.001")
+    assert facts["epochs"] == 10 and facts["steps"] == 10 * -(-facts["data"]["train"] // 128)
+    assert facts["seconds"] >= facts["steps"] * facts["seconds_a_step"] > 0
+    assert facts["memory"] > 2**20 and facts["picture"] is None
+    result = cli("train", "wgan", "--data", "ring:512", "--hidden", "8", "--dry-run")
+    assert result.code == 0, result.err
+    for part in ("critic", "generator", "−E f(G(z))", "steps a round", "none was made"):
+        assert part in result.out
+    assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["wgan-dry-run.png"]
+    assert cli("train", "vae", "--epochs", "0", "--dry-run").code == 2
+    assert cli("runs", "list", "--json").out.strip() == "[]"

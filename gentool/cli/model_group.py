@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gentool import options, plugins
+from gentool import options, plugins, quarantine
 from gentool.cli.lazy import PlainCommand
 from gentool.cli.options import given, parameters, with_signature
 from gentool.data.options import DataOptions
+from gentool.errors import UserError
 from gentool.recipefiles import with_model
 from gentool.train.settings import TrainSettings, trainable
 
 
 class ModelGroup(TyperGroup):
-    """Its subcommands are the installed models; listing them imports no plugin."""
+    """Its subcommands are the installed models, listed with their summaries."""
+
+    _bad: dict[str, str] | None = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, with_model(args))
@@ -32,9 +36,23 @@ class ModelGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The model's line in the list; `resolve_command` makes what runs."""
-        return TyperCommand(
-            cmd_name, help=f"from the package {plugins.find(cmd_name).distribution}"
-        )
+        return TyperCommand(cmd_name, help=self.summary_of(plugins.find(cmd_name)))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Whole summaries, wrapped; Typer would cut them to a line."""
+        with formatter.section("Models"):
+            names = self.list_commands(ctx)
+            formatter.write_dl([(name, self.summary_of(plugins.find(name))) for name in names])
+
+    def summary_of(self, plugin: plugins.Plugin) -> str:
+        """A model's summary; of a package that does not load, which one it is."""
+        if self._bad is None:
+            self._bad = quarantine.problems(plugins.installed())
+        with contextlib.suppress(UserError):
+            if plugin.full_name not in self._bad:
+                summary = trainable(plugin).summary
+                return summary[:1].upper() + summary[1:].rstrip(".") + "."
+        return f"From the package {plugin.distribution}, and does not load: `gentool models`."
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, *rest = args

@@ -32,6 +32,20 @@ OWN_OPTIONS = (
         ],
     ),
     inspect.Parameter(
+        "dry_run",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[
+            bool, typer.Option("--dry-run", help="Only say what would be trained, and how long.")
+        ],
+    ),
+    inspect.Parameter(
+        "json",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--json", help="Print a --dry-run as JSON.")],
+    ),
+    inspect.Parameter(
         "seeds",
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
@@ -48,8 +62,18 @@ class TrainGroup(ModelGroup):
 
     def command_of(self, plugin: plugins.Plugin) -> Any:
         def run(
-            chosen: dict[str, Any], out: Path | None, config_file: Path | None, seeds: str | None
+            chosen: dict[str, Any],
+            out: Path | None,
+            config_file: Path | None,
+            seeds: str | None,
+            dry_run: bool,
+            json: bool,
         ) -> None:
+            if dry_run:
+                from gentool.cli.dryrun import show_dry_run
+
+                show_dry_run(plugin.full_name, config_file, chosen, json)
+                return
             if seeds is None:
                 say_done(api.train(plugin.full_name, out=out, config=config_file, **chosen))
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from gentool import runs
+from gentool import index, runs
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError, printable
-from gentool.files import is_dir, user_errors
+from gentool.files import is_dir, read_regular, user_errors, write_bytes
 from gentool.folder import Folder
 from gentool.litter import sweep_run
 from gentool.runs import Run, read_metrics
@@ -50,7 +51,7 @@ def new_run(
         out: the run's folder; None for the next free one below ./runs.
         model, data: names, for that one.
     """
-    latest, was_there = runs.pointer(), out is not None and is_dir(out)
+    latest, was_there = _pointer(), out is not None and is_dir(out)
     path = str(runs.create(out, model, data).path) if world.is_main else ""
     run = Run(Path(world.from_main(path)))
     try:
@@ -60,8 +61,38 @@ def new_run(
             yield run, folder
     except BaseException:
         if world.is_main:
-            runs.take_back(run, latest, keep_folder=was_there)
+            take_back(run, latest, keep_folder=was_there)
         raise
+
+
+def _pointer() -> bytes | None:
+    """What names the latest run, as it is written down; None where nothing is."""
+    try:
+        return read_regular(runs.LATEST, runs.LONGEST_PATH)
+    except OSError:
+        return None
+
+
+def take_back(run: Run, latest: bytes | None, keep_folder: bool) -> None:
+    """Undo `runs.create` for a run into which nothing was written; any other stays as it is.
+
+    Args:
+        latest: what the pointer to the latest run was before.
+        keep_folder: the run's folder was there before, empty.
+    """
+    with contextlib.suppress(OSError):
+        if any(entry.name != "samples" for entry in run.path.iterdir()):
+            return
+        if run.samples.is_dir():
+            run.samples.rmdir()
+        if not keep_folder:
+            run.path.rmdir()
+        index.forget(run.path)
+        if latest is not None:
+            write_bytes(runs.LATEST, latest)
+        else:
+            runs.LATEST.unlink(missing_ok=True)
+            runs.ROOT.rmdir()
 
 
 def newest(run: Run, most: int) -> Checkpoint | None:

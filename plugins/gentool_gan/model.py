@@ -108,6 +108,7 @@ class GAN(Model):
             self.range.fit(x)
 
     def discriminator_objective(self, batch: Batch, step: Step) -> Objective:
+        """−E log D(x) − E log(1 − D(G(z))), or what --objective says instead."""
         with torch.no_grad():
             fake = self.fake(batch, step)
         c, x = self.config, self.range.inward(batch.x)
@@ -123,6 +124,7 @@ class GAN(Model):
         return Objective(loss, scalars)
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
+        """−E log D(G(z)), or what --objective says instead."""
         forged, real = self.judged(self.fake(batch, step), batch, step, "fake"), None
         if self.config.objective == "relativistic":
             real = self.judged(self.range.inward(batch.x), batch, step, "real")

@@ -79,6 +79,7 @@ class VAE(Model):
         bias.copy_(self.likelihood.bias_for(mean).flatten())
 
     def objective(self, batch: Batch, step: Step) -> Objective:
+        """−ELBO = −E_q log p(x|z) + β KL(q(z|x) ‖ p(z)), or the bound that was asked for."""
         terms = self.terms(batch, step)
         return Objective(terms.pop("loss"), terms)
 

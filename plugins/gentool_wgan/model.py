@@ -143,6 +143,7 @@ class WGAN(Model):
         return Objective(loss, scalars)
 
     def generator_objective(self, batch: Batch, step: Step) -> Objective:
+        """−E f(G(z))."""
         fake = augmented(self.fake(batch, step), self.config.augment, step.noise, "fake")
         return Objective(generator_loss(self.critic(fake, self.given(batch))))
 
