@@ -14,7 +14,7 @@ from gentool.explore.session import Subject
 from gentool.exporters import Export
 from gentool.files import user_errors, written_aside
 from gentool.latent.playable import PlayableModel
-from gentool.model import Encodes, Model
+from gentool.model import Encodes, Infers, Model
 from gentool.noise import Noise, sampling_noise
 from gentool.ops import stream_id
 from gentool.runs import Source
@@ -37,6 +37,8 @@ def export(job: Export) -> None:
     programs = {"prior": prior, "sampler": trace(Sampler(model), _latents(model, 1), "sampler")}
     if isinstance(model, Encodes):
         programs["encoder"] = trace(Encoder(model), _examples(model, 1), "encoder")
+    if isinstance(model, Infers):
+        programs["moments"] = trace(Moments(model), _examples(model, 1), "encoder")
     subject = _subject(job)
     shown = facts.of_run(subject, job)
     vectors: dict[str, int] = {}
@@ -80,6 +82,18 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
         assert isinstance(self.model, Encodes)
         return self.model.encode(x, told)
+
+
+class Moments(nn.Module):
+    """x (1, *shape) → μ and log σ² of q(z|x), one after the other."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
+        assert isinstance(self.model, Infers)
+        return torch.cat([m.flatten() for m in self.model.infer(x, told)])
 
 
 class Prior(nn.Module):

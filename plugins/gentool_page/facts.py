@@ -32,7 +32,7 @@ def of_run(subject: Subject, job: Export) -> dict[str, Any]:
         "conditional": model.classes,
         "condition": [one.to_json() for one in model.condition],
         "prior": subject.prior.kind,
-        "latentShape": list(model.latent_shape),
+        "support": model.support,
         "standalone": True,
         "made": {
             "model": subject.model.header.model,

@@ -42,7 +42,7 @@ function openReconstruct(panel, context) {
   const source = imageSource(context, "reconstruct-pad", ask);
   panel.append(
     element("div", { class: "controls" },
-      encodes ? labelled("How", choice([["auto", "by the encoder"], ["optimise", "by search from there"]], "auto", (value) => { state.method = value; ask(); })) : null,
+      encodes && !facts.standalone ? labelled("How", choice([["auto", "by the encoder"], ["optimise", "by search from there"]], "auto", (value) => { state.method = value; ask(); })) : null,
       facts.conditional ? labelled("Class", choice([["", "the data's own, or searched"], ...facts.classes.map((name, i) => [String(i), name])], "", (value) => { state.label = value; ask(); })) : null,
       button("Save image", () => state.shown && save(state.shown.parts[3]), { title: "as drawn.png, for the terminal's line" }),
       button("Copy point", () => state.shown && navigator.clipboard.writeText(state.shown.facts.point))),

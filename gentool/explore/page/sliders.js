@@ -90,7 +90,7 @@ function openSliders(panel, context) {
         rest.length > 0
           ? element("details", {}, element("summary", {}, `${rest.length} more`), ...rest.map(sliderRow)) : null,
         ...notes.map((note) => element("p", { class: "note" }, note)),
-        group === "attributes" && directions.length === 0 ? findButton(answer) : null);
+        group === "attributes" && directions.length === 0 && !facts.standalone ? findButton(answer) : null);
     }));
   }
 

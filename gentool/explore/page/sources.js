@@ -30,7 +30,7 @@ export function imageSource(context, id, changed) {
     show: (ink) => ink.putImageData(toImageData({ shape: [height, width, channels], data: state.data }), 0, 0),
     changed: () => { where.textContent = "drawn"; changed(); },
   });
-  const where = element("p", { class: "note", id: `${id}-where` }, "Draw here, drop an image file, or pick one below.");
+  const where = element("p", { class: "note", id: `${id}-where` }, facts.run ? "Draw here, drop an image file, or pick one below." : "Draw here, or drop an image file.");
 
   const set = (part, example, text) => {
     state.data = new Uint8Array(part.data);

@@ -1,5 +1,5 @@
 // The Plane tab: gentool/explore/tabs/plane.py says what the planes are.
-import { floats, inSlices, locate, pictureOf, sentence, toPixels } from "./answers.js";
+import { floats, inSlices, locate, pictureOf, sentence, sheetOf } from "./answers.js";
 
 // From a question to a function of (x, y) that gives a latent.
 function planeOf(model, question) {
@@ -58,26 +58,13 @@ export function at(model, question) {
 
 export async function tiles(model, question, { isNewest }) {
   const { side, left, right, bottom, top } = question;
-  const plane = planeOf(model, question);
-  const { kind, shape, conditional } = model.facts.run;
-  const image = kind === "image";
-  const [channels, height, width] = image ? shape : [shape[0], 1, 1];
-  const sheet = image ? new Uint8Array(side * side * channels * height * width) : new Float32Array(side * side * channels);
+  const [plane, sheet] = [planeOf(model, question), sheetOf(model, side, side)];
   const whole = await inSlices(side * side, (i) => {
     const [row, column] = [Math.floor(i / side), i % side];
-    const z = plane(left + (column + 0.5) / side * (right - left), top + (row + 0.5) / side * (bottom - top));
-    const x = model.sample(z, conditional ? question.label || 0 : model.inTurn(i));
-    if (!image) { sheet.set(x, i * channels); return; }
-    const tile = toPixels(x, shape).data;
-    for (let y = 0; y < height; y += 1) {
-      const from = y * width * channels;
-      sheet.set(tile.subarray(from, from + width * channels), ((row * height + y) * side + column) * width * channels);
-    }
+    const [x, y] = [left + (column + 0.5) / side * (right - left), top + (row + 0.5) / side * (bottom - top)];
+    sheet.place(i, plane(x, y), question.label);
   }, isNewest);
-  if (!whole) return null;
-  const part = image ? { kind: "pixels", shape: [side * height, side * width, channels], data: sheet }
-    : floats(sheet, [side, side, channels]);
-  return { facts: { side }, parts: [part], command: "" };
+  return whole ? { facts: { side }, parts: [sheet.part], command: "" } : null;
 }
 
 export function scatter(model, question) {

@@ -1,5 +1,6 @@
 // The Samples tab: the picture that `gentool sample` writes.
 import { inSlices, line, sentence, toPixels } from "./answers.js";
+import { newCanvas, png } from "./canvas.js";
 import { toImageData } from "./draw.js";
 
 const MOST = 400;
@@ -39,17 +40,6 @@ function arrange(model, wanted, n) {
     for (let i = 0; i < own; i += 1) { owners.push(label); cells.push(label * columns + i); }
   }
   return { labels: (i) => owners[i], columns, cells };
-}
-
-const png = (canvas) => new Promise((done, fail) => {
-  canvas.toBlob((blob) => (blob ? blob.arrayBuffer().then((data) => done(new Uint8Array(data)), fail)
-    : fail(sentence("this picture is too large for the browser; ask for fewer"))));
-});
-
-function newCanvas(width, height) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height];
-  return canvas;
 }
 
 // Images laid out row by row with black between and around them.

@@ -116,3 +116,24 @@ export function pictureOf(model, z, label, seed = null) {
   if (!image) facts.x = Array.from(x);
   return { facts, parts: [image ? toPixels(x, run.shape) : floats(x.slice(), [1, x.length])], command };
 }
+
+// Pictures side by side without gaps; of points, where they land: float32 (rows, columns, d).
+export function sheetOf(model, rows, columns) {
+  const { kind, shape, conditional } = model.facts.run;
+  const image = kind === "image";
+  const [channels, height, width] = image ? shape : [shape[0], 1, 1];
+  const size = rows * columns * channels * height * width;
+  const data = image ? new Uint8Array(size) : new Float32Array(size);
+  const place = (i, z, label) => {
+    const x = model.sample(z, conditional ? label || 0 : model.inTurn(i));
+    if (!image) { data.set(x, i * channels); return; }
+    const tile = toPixels(x, shape).data;
+    const [row, column, each] = [Math.floor(i / columns), i % columns, width * channels];
+    for (let y = 0; y < height; y += 1) {
+      data.set(tile.subarray(y * each, (y + 1) * each), ((row * height + y) * columns + column) * each);
+    }
+  };
+  const part = image ? { kind: "pixels", shape: [rows * height, columns * width, channels], data }
+    : floats(data, [rows, columns, channels]);
+  return { place, part };
+}

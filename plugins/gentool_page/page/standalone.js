@@ -1,5 +1,7 @@
 // The backend of a page that has its model inside; backend.js of the explorer says what one is.
+import { at as mixAt, film, locate as mixLocate, tiles as mixTiles } from "./answer-mix.js";
 import { at as planeAt, scatter, tiles } from "./answer-plane.js";
+import { show, upload } from "./answer-reconstruct.js";
 import { at as slidersAt, find, groups, locate } from "./answer-sliders.js";
 import { grid } from "./answer-samples.js";
 import { sentence } from "./answers.js";
@@ -8,6 +10,8 @@ const ANSWERS = {
   samples: { grid },
   plane: { at: planeAt, tiles, scatter },
   sliders: { at: slidersAt, groups, find, locate },
+  reconstruct: { show, upload },
+  mix: { at: mixAt, tiles: mixTiles, film, locate: mixLocate },
 };
 
 export class StandaloneBackend {
@@ -17,7 +21,9 @@ export class StandaloneBackend {
   }
 
   async info() {
-    return { runs: [{ ...this.model.facts.run, tabs: Object.keys(ANSWERS).filter((tab) => this.model.facts.run.tabs.includes(tab)) }] };
+    const { run } = this.model.facts;
+    const fits = (tab) => tab in ANSWERS && (tab !== "reconstruct" || this.model.programs.encoder !== undefined);
+    return { runs: [{ ...run, tabs: run.tabs.filter(fits) }] };
   }
 
   async call(tab, verb, question, onAnswer = () => {}) {
