@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import struct
@@ -16,11 +17,15 @@ import pytest
 import torch
 from browsing import chromium
 from conftest import Result
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gentool
 from gentool.errors import UserError
+from gentool.explore.session import Subject, open_one
+from gentool.explore.tabs import TABS, sliders
+from gentool.explore.wire import Answer, Ask, File, finite
 from gentool.noise import sampling_noise
 from gentool_page import tensors
 from gentool_page.document import bundle, container
@@ -125,6 +130,131 @@ def test_the_page_draws_what_gentool_draws(
         opened.page.wait_for_selector("#command:not(:empty)")
         assert opened.page.inner_text("#command").startswith("gentool ")
         opened.check()
+
+
+def strokes(shape: tuple[int, int, int]) -> str:
+    """An image with some ink, in base64 as the page sends it."""
+    image = np.zeros((shape[1], shape[2], shape[0]), np.uint8)
+    image[5:20, 10:13] = 200
+    image[17:20, 10:24] = 255
+    return base64.b64encode(image.tobytes()).decode()
+
+
+def questions(subject: Subject) -> list[tuple[str, str, dict[str, Any]]]:
+    """What the tabs may ask, a class wherever one can be chosen."""
+    model = subject.model.model
+    size = int(np.prod(model.latent_shape))
+    z = [[float(x) for x in model.prior(1, sampling_noise(s)).flatten()] for s in range(4)]
+    told = {"label": 3} if model.classes else {}
+    corner = {"corners": z, "side": 3, **told}
+    points = [{"seed": 5}, {"z": z[1]}, {"seed": 2**33}]
+    view = {"left": -1.5, "right": 2.0, "bottom": -1.0, "top": 1.0, "side": 3, **told}
+    lines = subject.model.header.data.kind == "points"
+    found: list[tuple[str, str, dict[str, Any]]] = [
+        ("plane", "at", {"plane": "seeds", "x": -2, "y": 1, **told}),
+        ("plane", "at", {"plane": "seeds", "x": 0.3, "y": -2.6, **told}),
+        ("plane", "at", {"plane": "points", "points": points, "x": 0.4, "y": -0.3, **told}),
+        ("plane", "tiles", {"plane": "seeds", **view}),
+        ("samples", "grid", {"n": 15, "seed": 3}),
+    ]
+    if size == 2:
+        found.append(("plane", "at", {"plane": "latent", "x": 0.7, "y": -1.1, **told}))
+        found.append(("plane", "scatter", {"plane": "latent"}))
+    else:
+        found.append(("plane", "at", {"plane": "principal", "x": 1.5, "y": -0.5, **told}))
+        found.append(("plane", "tiles", {"plane": "principal", **view}))
+    if lines:
+        return [one for one in found if one[0] != "samples"]  # its picture is another's
+    names = [*sliders.every_direction(subject)][:3]
+    strengths = {name: 1.5 - i for i, name in enumerate(names)}
+    drawn = strokes(subject.model.header.data.shape)  # type: ignore[arg-type]
+    found += [
+        ("sliders", "groups", {}),
+        ("sliders", "locate", {"point": {"seed": 12}}),
+        ("sliders", "at", {"z": z[0], "strengths": strengths, **told}),
+        ("mix", "at", {**corner, "x": 0.25, "y": 0.8}),
+        ("mix", "at", {"corners": z[:2], "x": 0.5, "y": 0.0, **told}),
+        ("mix", "tiles", corner),
+        ("mix", "film", {"corners": z[:3], "steps": 3, **told}),
+    ]
+    if "encode" in subject.facts()["capabilities"]:
+        found.append(("reconstruct", "show", {"point": {"pixels": drawn}}))
+        found.append(("reconstruct", "show", {"point": {"pixels": drawn, **told}}))
+        found.append(("mix", "locate", {"point": {"pixels": drawn, **told}}))
+    return found
+
+
+ASK = """
+async ([tab, verb, question]) => {
+  const answer = await gentoolBackend.call(tab, verb, question);
+  return { ...answer, parts: answer.parts.map((p) => ({ ...p, data: Array.from(p.data) })) };
+}
+"""
+UNKNOWN = {"log_likelihood", "recon", "negative_elbo"}
+"""Facts that take draws, which the page leaves out."""
+
+
+def assert_alike(found: Any, expected: Any) -> None:
+    """JSON with numbers to half precision."""
+    if isinstance(expected, dict):
+        for key in expected.keys() - UNKNOWN:
+            assert_alike(found[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=5e-3, abs=5e-3)
+    elif isinstance(expected, str) and "z:" in expected:  # of an encoding, to half precision
+        assert found.partition("z:")[0] == expected.partition("z:")[0]
+    else:
+        assert found == expected
+
+
+def assert_same_part(found: dict[str, Any], expected: Any, size: float) -> None:
+    if isinstance(expected, File):
+        assert (found["type"], found["name"]) == (expected.type, expected.name)
+        with (
+            Image.open(io.BytesIO(bytes(found["data"]))) as ours,
+            Image.open(io.BytesIO(expected.data)) as theirs,
+        ):
+            assert getattr(ours, "n_frames", 1) == getattr(theirs, "n_frames", 1)
+            if expected.type == "image/png":
+                apart = np.asarray(ours.convert("RGB")).astype(int) - np.asarray(
+                    theirs.convert("RGB")
+                )
+                assert np.abs(apart).max() <= 2
+        return
+    wanted = expected.transpose(1, 2, 0) if expected.dtype == np.uint8 else expected
+    assert tuple(found["shape"]) == wanted.shape
+    apart = np.array(found["data"], np.float64) - wanted.ravel()
+    assert np.abs(apart).max(initial=0) <= (2 if expected.dtype == np.uint8 else 0.01 * size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vae", "conditional", "dcgan", "ring"])
+def test_the_page_answers_as_the_server_does(
+    name: str, browser: Any, trained: Train, cli: Cli
+) -> None:
+    """Every question of every tab, asked of both backends."""
+    trained("run", *MODELS[name])
+    assert cli("export", "run", "page.html").code == 0
+    opened = Opened(browser, Path("page.html"))
+    subject = open_one("run")
+    functions = {(t.name, n): f for t in TABS for n, f in {**t.short, **t.long}.items()}
+    for tab, verb, question in questions(subject):
+        expected = functions[tab, verb](subject, Ask(question))
+        assert isinstance(expected, Answer)
+        found = opened.page.evaluate(ASK, [tab, verb, question])
+        assert_alike(found["facts"], json.loads(json.dumps(finite(expected.facts))))
+        assert (
+            found["command"].split(" z:")[0].split(" 'z:")[0]
+            == (expected.command.split(" z:")[0].split(" 'z:")[0])
+        )
+        assert len(found["parts"]) == len(expected.parts)
+        for ours, theirs in zip(found["parts"], expected.parts, strict=True):
+            assert_same_part(ours, theirs, 4.0)
+    opened.check()
 
 
 @pytest.mark.slow

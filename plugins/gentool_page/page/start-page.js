@@ -58,7 +58,7 @@ async function openPage() {
   showCheck(model, check);
   const backend = new StandaloneBackend(model);
   startPage(backend, await backend.info());
-  window.gentoolPage = model; // for the curious, and for tests
+  Object.assign(window, { gentoolPage: model, gentoolBackend: backend }); // for the curious, and tests
 }
 
 window.addEventListener("unhandledrejection", (event) => fail(event.reason));
