@@ -404,6 +404,6 @@ def test_what_is_in_the_file(trained: Train, cli: Cli) -> None:
     found = contents(Path("page.html"))
     assert {t["type"] for t in found["tensors"]} == {"f32"}
     assert found["run"]["made"]["licence"] == "not stated"
-    assert {"sampler", "encoder", "prior"} == set(found["programs"])
+    assert {"sampler", "encoder", "moments", "prior"} == set(found["programs"])
     assert str(Path.cwd()) not in json.dumps(found), "a path of this machine"
     assert cli("export", "run", "page.html").code == 2  # it is there already
