@@ -76,14 +76,15 @@ def load(
     """Load a trained model from a run directory or a ``model.safetensors``.
 
     Args:
-        path: a run, a file, or None for the latest run below the working directory.
+        path: a run, a file, a checkpoint ``RUN/state/step-…``, or None for the latest run below
+            the working directory.
 
     Raises:
         UserError: where the file is missing, damaged, not gentool's, or its plugin is not here.
     """
-    file = runs.locate(path).file
-    place = pick_device(str(device))
-    header = weights.read_header(file)
+    found = runs.locate(path)
+    file, place = found.file, pick_device(str(device))
+    header = weights.read_header(found.described or file)
     plugin = find_plugin(header, file)
     spec = plugins.spec_of(plugin)
     config = options.build(spec.config, header.config, f"in {printable(str(file))}")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gentool import index
+from gentool import checkpoints, index
 from gentool.errors import UserError, nearest, printable
 from gentool.files import is_dir, is_file, read_regular, user_errors, write_bytes
 from gentool.folder import Folder
@@ -97,6 +97,13 @@ class Run:
     @property
     def state(self) -> Path:
         return self.path / "state"
+
+    def is_trained(self) -> bool:
+        """Whether it was trained here, rather than put together to be given away.
+
+        A folder for a model hub has a config.json and a model too, but nothing of a training.
+        """
+        return is_file(self.config) and (is_file(self.metrics) or is_dir(self.state))
 
     def folder(self) -> Folder:
         """The run's folder, held open; raises UserError where there is none."""
@@ -298,33 +305,50 @@ class Source:
         file: a ``model.safetensors`` or another model file; it exists.
         run: None for a lone file, which knows nothing of its training.
         named_file: the file itself was named, not its run.
+        described: the file whose header says what the tensors are; None: `file`. Those of a
+            checkpoint have none of their own.
     """
 
     file: Path
     run: Run | None
     named_file: bool = False
+    described: Path | None = None
 
     @property
     def name(self) -> str:
         """For tables: the run's name, and the file's where that is not the run's own model."""
         if self.run is None:
-            return self.file.stem
+            here = self.file.resolve()
+            shared = here.name == "model.safetensors" and is_file(here.parent / "config.json")
+            return here.parent.name if shared else here.stem
         run = self.run.path.resolve().name
+        if self.described is not None:
+            return f"{run}/{self.file.parent.name}"
         return run if self.file.name == self.run.model.name else f"{run}/{self.file.stem}"
 
 
-def locate(source: str | os.PathLike[str] | None = None) -> Source:
+def locate(source: str | os.PathLike[str] | None = None, step: int | None = None) -> Source:
     """The model that RUN|FILE names; None: the latest run's. The one place where this is decided.
 
     A name may be anything a person types: one that no file system takes is no run.
 
+    Args:
+        source: a run, a model file, or a checkpoint ``RUN/state/step-…``.
+        step: the checkpoint of that step instead of the run's newest model.
+
     Raises:
-        UserError: where there is no such run or file, or the run has no model yet.
+        UserError: where there is no such run, file or checkpoint, or the run has no model yet.
     """
+    if source is not None and (folder := checkpoints.run_of(Path(source))) is not None:
+        file = Path(source)
+        return _checkpoint(Run(folder), checkpoints.weights_of(file) if is_dir(file) else file)
+    if step is not None:
+        run = find(None if source is None else os.fspath(source))
+        return _checkpoint(run, checkpoints.at_step(run.path, step))
     if source is not None and is_file(file := Path(source)):
-        folder = Run(file.parent)
-        known = file.name in (folder.model.name, folder.best.name)
-        return Source(file, folder if known and is_file(folder.config) else None, True)
+        run = Run(file.parent)
+        known = file.name in (run.model.name, run.best.name)
+        return Source(file, run if known and run.is_trained() else None, True)
     if source is not None and Path(source).suffix == ".safetensors":
         raise UserError(f"there is no file {printable(str(source))}")
     run = find(None if source is None else os.fspath(source))
@@ -333,7 +357,14 @@ def locate(source: str | os.PathLike[str] | None = None) -> Source:
             f"the run {printable(str(run.path))} has no model.safetensors; "
             "name a run, or a model.safetensors"
         )
-    return Source(run.model, run)
+    return Source(run.model, run if run.is_trained() else None)
+
+
+def _checkpoint(run: Run, file: Path) -> Source:
+    if not is_file(file) or not is_file(run.model):
+        lacking = file if not is_file(file) else run.model
+        raise UserError(f"there is no file {printable(str(lacking))}")
+    return Source(file, run, True, run.model)
 
 
 def other_weights(found: Source, best: bool) -> Source:

@@ -70,8 +70,8 @@ FLOORS = [
     {"version", "errors", "files", "folder", "litter", "streams", "subprocesses", "cachefolder"}
     | {"ops"},
     {"torch_internals", "nn", "likeness", "spec", "noise", "console", "devices", "matmul"}
-    | {"recipefiles"},
-    {"model", "options", "weights", "index", "runs"},
+    | {"recipefiles", "checkpoints"},
+    {"model", "options", "weights", "index", "runs", "scoring"},
     {
         "plugins",
         "quarantine",

@@ -10,15 +10,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from conftest import Result
+from matplotlib.contour import ContourSet
 
+import gentool
 from gentool import console, recipefiles
 from gentool.cli.main import main
+from gentool.model import Model
+from gentool.render import scatter
+from gentool.scoring import ScoreView
 from gentool.spec import DataSpec
 from gentool.train import again, display
 from gentool.train.display import TerminalDisplay, fitted
 from gentool.train.job import from_options, without_effect
+from gentool.train.landscape import landscape, scale_of
 
 Cli = Callable[..., Result]
 SMALL = ("--data", "glyphs:300", "--hidden", "16", "--latent-dim", "4", "--threads", "1")
@@ -219,3 +227,88 @@ def test_a_run_holds_what_trains_it_again_bit_for_bit(
     line = "gentool train vae --latent-dim 4 --hidden 16 --data glyphs:300 --epochs 1 --threads 1"
     assert f"#   {line}\n" in shown.out
     assert "recipe.toml" in (run / "README.md").read_text()
+
+
+def test_a_kept_checkpoint_is_sampled_by_its_step(cli: Cli, trained: Callable[..., Path]) -> None:
+    few = ("--data", "glyphs:128", "--hidden", "8", "--threads", 1, "--ema", "0.9", "--keep", 9)
+    run = trained("run", "vae", *few, "--epochs", 3)
+    shorter = trained("shorter", "vae", *few, "--epochs", 1)
+    said = cli("sample", run, "--n", 4, "--step", 1)
+    assert said.code == 0 and said.out.strip() == f"{run}/sampled/n4-seed0-step-000000001.png"
+    at = run / "state" / "step-000000001"
+    expected = gentool.load(shorter).sample(3)  # the average after one epoch, whatever follows
+    for path in (at, at / "average.safetensors"):
+        assert torch.equal(gentool.load(path).sample(3), expected)
+    raw = gentool.load(at / "weights.safetensors").sample(3)
+    assert not torch.equal(raw, expected)
+    assert "step 7; there are: 0, 1, 2, 3" in cli("sample", run, "--step", 7).err
+    record = cli("evaluate", at, "--metrics", "elbo", "--n", 10)
+    assert record.code == 0 and "run/step-000000001" in record.out, record.err
+
+
+def test_the_best_model_of_a_run_knows_its_data(cli: Cli, trained: Callable[..., Path]) -> None:
+    run = trained("run", "vae", *SMALL, "--epochs", 1)
+    result = cli("evaluate", run / "best.safetensors", "--metrics", "elbo", "--n", 20)
+    assert result.code == 0 and "run/best" in result.out, result.err
+
+
+def test_points_are_drawn_over_the_data_they_are_like(
+    cli: Cli, trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    real = scatter.draw_scatter
+    monkeypatch.setattr(scatter, "draw_scatter", lambda x, **k: seen.append(k) or real(x, **k))
+    run = trained("run", "gan", "--data", "ring:600", "--hidden", "8", "--steps", 2)
+    assert cli("sample", run, "--n", 10).code == 0
+    assert seen[-1]["real"].shape == (2500, 2)
+    config = json.loads((run / "config.json").read_text())
+    for name in ("/etc/passwd", "mnist", "nothing"):  # nothing that a run names is opened
+        config["data_options"]["data"] = name
+        (run / "config.json").write_text(json.dumps(config))
+        assert cli("sample", run, "--n", 11).code == 0
+        assert seen[-1]["real"] is None
+
+
+def test_the_colours_of_a_landscape_mean_the_same_in_a_whole_run() -> None:
+    frame = ((-1.0, 1.0), (-1.0, 1.0))
+    for size in (0.1, 0.9, 5.0):
+        field = np.full((3, 3), size)
+        assert scale_of(ScoreView(range=(0, 1)), frame, field) == (0, 1)
+        assert scale_of(ScoreView(slope=2.0), frame, field) == pytest.approx((-(8**0.5), 8**0.5))
+    ends = [scale_of(ScoreView(), frame, np.full((3, 3), size)) for size in (0.6, 0.9, 1.1, 0.0)]
+    assert ends == [(-1, 1), (-1, 1), (-2, 2), (-1, 1)]
+
+
+class Distance(Model):
+    """D(x) = sigmoid(1 − ‖x‖): it is ½ on the unit circle."""
+
+    data = DataSpec("points", (2,))
+
+    def score(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        return 1 - x.norm(dim=1)
+
+    def score_view(self) -> ScoreView:
+        return ScoreView("D(x)", torch.sigmoid, range=(0, 1), middle=0.5)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_a_landscape_is_the_score_at_each_place(dims: int) -> None:
+    real = np.array([[-2.0, -2.0], [2.0, 2.0]], np.float32)[:, :dims]
+    found = landscape(Distance(), real, torch.device("cpu"))
+    assert found is not None and found.ends == (0, 1)
+    assert found.frame == ((-2.4, 2.4),) * dims
+    axes = [np.linspace(*ends, n) for ends, n in zip(found.frame, found.field.shape, strict=True)]
+    grid = np.meshgrid(*axes, indexing="ij")
+    expected = 1 / (1 + np.exp(np.sqrt(sum(a**2 for a in grid)) - 1))
+    assert np.abs(found.field - expected).max() < 1e-6
+    figure = scatter.draw_scatter(real, real=real, landscape=found)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[:2] == ["data", "samples"] and "D(x) = ½" in texts
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert "D(x)" in labels  # of the colour bar, or of the curve's own axis
+    if dims == 2:  # the contour is the unit circle
+        lines = [c for c in figure.axes[0].collections if isinstance(c, ContourSet)]
+        path = lines[-1].get_paths()[0]
+        assert np.abs(np.linalg.norm(path.vertices, axis=1) - 1).max() < 0.01

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gentool.loading import LoadedModel
-    from gentool.runs import Source
+    from gentool.runs import Run, Source
     from gentool.sampling import Layout
 
 MOST = 1_000_000
@@ -61,13 +61,17 @@ def sample(
     raw: Annotated[
         bool, typer.Option("--raw", help="The last weights, not their moving average.")
     ] = False,
+    step: Annotated[
+        int | None, typer.Option("--step", help="The checkpoint of this step, of those kept.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what --out names.")] = False,
 ) -> None:
     """Draw samples from a trained model and say where they are."""
     check_whole("--n", n, 1, MOST)
     check_whole("--seed", seed, 0)
-    if best and raw:
-        raise UserError("--best and --raw name different weights; choose one of them")
+    check_whole("--step", step, 0)
+    if sum((best, raw, step is not None)) > 1:
+        raise UserError("--best, --raw and --step name different weights; choose one of them")
     if out is not None:
         check_out(Path(out), force)
 
@@ -75,7 +79,7 @@ def sample(
     from gentool.devices import pick_device
     from gentool.loading import load
 
-    found = runs.locate(source)
+    found = runs.locate(source, step)
     if best or raw:
         found = runs.other_weights(found, best)
     loaded = load(found.file, pick_device(device))
@@ -87,7 +91,8 @@ def sample(
     count = (n or 0) if latents is None else len(latents)
     layout = _layout(loaded, class_, set_, count, labels)
     path = Path(out or _default_out(found, layout.n, seed, class_ or set_, draw, z, raw))
-    _write(loaded, layout, out or str(path), path, latents, {"seed": seed, "draw": draw})
+    how = {"seed": seed, "draw": draw}
+    _write(loaded, layout, out or str(path), path, latents, how, found.run)
     tell(str(path))
 
 
@@ -104,9 +109,10 @@ def _default_out(
     asked += [f"class-{class_}"] if class_ else []
     asked += ["drawn"] if draw else []
     asked += ["raw"] if raw else ["best"] if _is_best(found) else []
+    asked += [found.file.parent.name] if found.described else []
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(asked)) + ".png"
-    if found.named_file or found.run is None:
-        path = Path(f"{found.file.stem}-{name}")
+    if found.run is None or (found.named_file and not found.described):
+        path = Path(f"{found.name if found.run is None else found.file.stem}-{name}")
         if path.exists():
             raise UserError(f"{path} already exists; choose another place with --out")
         return path
@@ -190,8 +196,10 @@ def _write(
     path: Path,
     z: Tensor | None,
     how: dict[str, Any],
+    run: Run | None,
 ) -> None:
     """Draw and write, some samples at a time, in the form that the name of `out` asks for."""
+    from gentool.data.known import points_of
     from gentool.render import samples as files
 
     data, n = loaded.header.data, layout.n
@@ -215,6 +223,6 @@ def _write(
         elif form == "grid":
             files.write_grid(path, chunks(), n, data.shape, layout.columns, layout.cells)
         else:
-            files.write_plot(path, chunks())
+            files.write_plot(path, chunks(), real=None if run is None else points_of(run, data))
     if n > 10_000 and form in ("grid", "plot"):
         say(f"note: {n} samples in one picture; --out samples.npz keeps them as arrays")

@@ -175,9 +175,13 @@ def _fill(sheet: Sheet, chunks: Iterable[np.ndarray], cells: Sequence[int] | Non
     return sheet.image()
 
 
-def write_plot(out: Path, chunks: Iterable[np.ndarray]) -> None:
-    """A scatter plot of points; only the coordinates that it shows are kept."""
+def write_plot(out: Path, chunks: Iterable[np.ndarray], real: np.ndarray | None = None) -> None:
+    """A scatter plot of points; only the coordinates that it shows are kept.
+
+    Args:
+        real: points of the data to draw behind, (M, D).
+    """
     from gentool.render.scatter import save_scatter
 
     with user_errors("samples", out):
-        save_scatter(np.concatenate([np.array(x[:, :2]) for x in chunks]), out)
+        save_scatter(np.concatenate([np.array(x[:, :2]) for x in chunks]), out, real=real)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gentool.checkpoints import STEP
 from gentool.errors import UserError, printable
 from gentool.files import user_errors
 from gentool.folder import Folder
@@ -35,8 +35,6 @@ MOST_VALUES = 2**26
 
 MOST_TENSORS = 2**40
 """Bytes of a file of tensors, where nobody knows how many there should be."""
-
-STEP = re.compile(r"step-([0-9]{9,18})")
 
 
 @dataclass(frozen=True)

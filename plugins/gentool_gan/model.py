@@ -38,9 +38,10 @@ from gentool.nn import (
     zero_centred_penalty,
 )
 from gentool.noise import Noise
+from gentool.scoring import ScoreView
 from gentool.spec import DataSpec
 from gentool_gan import GANConfig
-from gentool_gan.objectives import discriminator_loss, generator_loss, standing
+from gentool_gan.objectives import discriminator_loss, generator_loss, probability, standing
 
 
 class GAN(Model):
@@ -172,6 +173,11 @@ class GAN(Model):
         rows = pack_heads(len(x), self.config.pack, x.device)
         u = self.range.inward(x[rows])
         return at_least_fp32(self.discriminate(u, None if labels is None else labels[rows]))
+
+    def score_view(self) -> ScoreView:
+        """D(x), in pictures."""
+        objective = self.config.objective
+        return ScoreView("D(x)", partial(probability, objective), range=(0, 1), middle=0.5)
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         return self.range.outward(at_least_fp32(self.generate(z, labels)))

@@ -34,6 +34,7 @@ from gentool.nn import (
     augmented,
 )
 from gentool.noise import Noise
+from gentool.scoring import ScoreView
 from gentool.spec import DataSpec
 from gentool.torch_internals import clamp_
 from gentool_wgan import WGANConfig
@@ -167,6 +168,12 @@ class WGAN(Model):
     def score(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """f(x), (N,); only differences mean anything."""
         return at_least_fp32(self.critic(self.range.inward(x), labels))
+
+    def score_view(self) -> ScoreView:
+        """f(x) beside its mean over the data, in pictures. The penalty aims at slopes of 1 in the
+        networks' units; for the other bounds, nothing says how steep f is."""
+        slope = 1 / float(self.range.scale) if self.config.lipschitz == "gp" else None
+        return ScoreView("f(x) − mean f(data)", centred=True, slope=slope)
 
     def sample(self, z: Tensor, labels: Tensor | None = None, noise: Noise | None = None) -> Tensor:
         return self.range.outward(at_least_fp32(self.generator(z, labels)))
