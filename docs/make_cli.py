@@ -25,6 +25,7 @@ VERBS = [
     ["sweep"],
     ["sweep", "vae"],
     ["resume"],
+    ["recipes"],
     ["sample"],
     ["evaluate"],
     ["verify"],

@@ -268,12 +268,16 @@ class ExporterInfo:
         suffix: of the output's name, e.g. ``".onnx"``; empty for a folder.
         help: one line.
         function: ``"package.module:function"``, called as function(job: Export).
+        push: the same, called as function(job: Export, place: str), for ``--push PLACE``: sends
+            what was written to where others find it, and returns its address; empty where the
+            format is not sent anywhere.
     """
 
     name: str
     suffix: str
     help: str
     function: str
+    push: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -104,6 +106,73 @@ def test_a_hub_folder_is_whole_and_samples(cli: Cli) -> None:
     again = cli("export", "run", "folder")
     assert again.code == 2 and "--force" in again.err
     assert cli("export", "folder/model.safetensors", "folder", "--force").code == 0
+
+
+def test_a_folder_of_a_hub_is_no_run_and_keeps_what_it_holds(cli: Cli) -> None:
+    cli("train", "vae", *IMAGES, "--hidden", "8", "--out", "run")
+    assert cli("export", "run", "folder", "--license", "CC-BY-4.0").code == 0
+    before = sorted(Path("folder").rglob("*"))
+    done = cli("sample", "folder", "--n", 4)
+    assert done.code == 0 and done.out == "folder-n4-seed0.png\n"
+    assert sorted(Path("folder").rglob("*")) == before
+    assert '\nlicense: "cc-by-4.0"\n' in Path("folder/README.md").read_text()
+    assert "no identifier" in cli("export", "run", "other", "--licence", "mine: yes").err
+    assert "name the data" in cli("evaluate", "folder").err
+    step = cli("export", "run/state/step-000000002", "early")
+    assert step.code == 0, step.err
+    assert torch.equal(gentool.load("early").sample(3), gentool.load("run").sample(3))
+
+
+class Address(str):
+    """What the hub calls a repository; the name is whole there."""
+
+    repo_id = ""
+
+
+class Hub:
+    """huggingface_hub's HfApi, as far as it is used, with the signatures of release 2.4."""
+
+    calls: ClassVar[list[tuple[str, Any]]] = []
+
+    def __init__(self, *, library_name: str) -> None:
+        assert library_name == "gentool"
+
+    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> Any:
+        self.calls.append(("create", (repo_id, private, exist_ok)))
+
+        address = Address(f"https://hub.example/me/{repo_id}")
+        address.repo_id = repo_id if "/" in repo_id else f"me/{repo_id}"
+        return address
+
+    def upload_folder(
+        self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], commit_message: str
+    ) -> None:
+        if repo_id == "some/body":
+            raise OSError("403 Forbidden: you are not somebody")
+        sent = [p.name for p in folder_path.iterdir() if p.name in allow_patterns]
+        self.calls.append(("upload", (repo_id, sorted(sent))))
+
+
+def test_a_folder_is_pushed_and_refusals_are_one_sentence(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "gentool_hub.push", raising=False)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    cli("train", "vae", *IMAGES, "--hidden", "8", "--out", "run")
+    refused = cli("export", "run", "folder", "--push", "me/vae")
+    assert refused.code == 2 and "pip install 'gentool[hub]'" in refused.err
+    assert not Path("folder").exists()
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Hub))
+    monkeypatch.delitem(sys.modules, "gentool_hub.push", raising=False)
+    done = cli("export", "run", "folder", "--push", "vae")
+    assert done.code == 0, done.err
+    assert done.out == "folder\nhttps://hub.example/me/vae\n" and "private" in done.err
+    files = ["README.md", "config.json", "model.safetensors", "samples.png"]
+    assert Hub.calls == [("create", ("vae", True, True)), ("upload", ("me/vae", files))]
+    refused = cli("export", "run", "folder", "--force", "--push", "some/body")
+    assert refused.code == 2 and "403 Forbidden" in refused.err and "hf auth login" in refused.err
+    assert "no USER/NAME" in cli("export", "run", "f2", "--push", "a/b/c").err
+    assert "not pushed anywhere" in cli("export", "run", "m.onnx", "--push", "me/vae").err
 
 
 class Csv:

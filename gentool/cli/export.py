@@ -29,8 +29,13 @@ def export(
         bool, typer.Option("--fp32", help="Keep float32 weights where a format would halve them.")
     ] = False,
     licence: Annotated[
-        str, typer.Option("--licence", help="Under what it is handed on, e.g. CC-BY-4.0.")
+        str,
+        typer.Option("--licence", "--license", help="Under what it is handed on, e.g. CC-BY-4.0."),
     ] = "",
+    push: Annotated[
+        str | None,
+        typer.Option("--push", metavar="USER/NAME", help="Send the folder to Hugging Face too."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what OUT names.")] = False,
 ) -> None:
     """Write a trained model in another format: ONNX, one page for a browser, a hub's folder."""
@@ -45,6 +50,7 @@ def export(
         raise UserError(f"{shown} is a run; say where to: gentool export {shown} model.onnx")
     exporter = exporters.find(target, format)
     check_out(target, force, "OUT")
+    send = None if push is None else exporters.pusher(exporter)
 
     from gentool import runs
     from gentool.loading import load
@@ -52,6 +58,9 @@ def export(
     found = runs.locate(run_name)
     job = exporters.Export(load(found.file), found.file, found.run, target, fp32, licence)
     exporters.run(exporter, job)
+    address = None if send is None or push is None else send(job, push)
     for note in job.notes:
         say(note)
     tell(str(target))
+    if address is not None:
+        tell(address)

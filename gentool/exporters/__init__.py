@@ -11,6 +11,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from gentool.checkpoints import run_of
 from gentool.errors import UserError, nearest, printable
 from gentool.hooks import collect
 from gentool.spec import ExporterInfo
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gentool.loading import LoadedModel
     from gentool.runs import Run
 
-__all__ = ["Export", "ExporterInfo", "exporters", "find", "register", "run"]
+__all__ = ["Export", "ExporterInfo", "exporters", "find", "pusher", "register", "run"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Export:
     fp32: bool = False
     licence: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def of_checkpoint(self) -> bool:
+        """Whether `file` is a checkpoint's, whose weights have no header that describes them."""
+        return run_of(self.file) is not None
 
 
 _EXPORTERS: dict[str, ExporterInfo] = {}
@@ -83,3 +89,14 @@ def run(exporter: ExporterInfo, job: Export) -> None:
     """Call the format's function."""
     function: Callable[[Export], None] = resolve_name(exporter.function)
     function(job)
+
+
+def pusher(exporter: ExporterInfo) -> Callable[[Export, str], str]:
+    """What sends an export to where others find it; raises UserError where there is none."""
+    if not exporter.push:
+        others = ", ".join(e.name for e in _EXPORTERS.values() if e.push) or "none"
+        raise UserError(
+            f"the format {exporter.name} is not pushed anywhere; those that are: {others}"
+        )
+    function: Callable[[Export, str], str] = resolve_name(exporter.push)
+    return function

@@ -16,5 +16,6 @@ def gentool_exporters(register: Callable[[ExporterInfo], None]) -> None:
             "",
             "a folder with config.json, model.safetensors and a model card, for a model hub",
             "gentool_hub.folder:export",
+            push="gentool_hub.push:push",
         )
     )

@@ -75,6 +75,8 @@ def _write(
     with user_errors("the ONNX file", path), written_aside(path) as aside:
         program = _trace(network, arguments, names, target)
         program.model.metadata_props["gentool"] = header
+        if job.licence:
+            program.model.metadata_props["license"] = job.licence
         # Inline weights, so that the file can be moved: the format's limit is 2 GiB.
         program.save(aside, external_data=False)
         note = _check(aside, path, network, job.loaded.model, source, names)
