@@ -2,7 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+# TORCH=cpu make demo: torch without CUDA, a tenth of the size, for Linux without an NVIDIA GPU.
+# uv knows where torch publishes it; pip would have to be told the address.
+TORCH  ?=
 
 # Processes that share the tests, one core each; WORKERS=0 runs them in one.
 WORKERS ?= auto
@@ -12,6 +16,7 @@ WORKERS ?= auto
 demo: $(VENV)/installed
 	$(BIN)/gentool train vae
 	@echo; echo "The picture:"; $(BIN)/gentool sample --n 64
+	@echo; echo "So that gentool is found by its name: source $(BIN)/activate"
 
 test: $(VENV)/tested lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -51,7 +56,12 @@ clean:
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/installed: pyproject.toml setup.py constraints.txt
+	@echo "Installing into $(VENV); torch takes a few minutes"
 	$(PYTHON) -m venv $(VENV)
+ifeq ($(TORCH),cpu)
+	$(PIP) uv
+	$(BIN)/python -m uv pip install --python $(BIN)/python --torch-backend cpu -c constraints.txt torch
+endif
 	$(PIP) -e .
 	touch $@
 

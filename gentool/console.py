@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -10,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from gentool.errors import printable
@@ -22,6 +25,19 @@ Progress = Callable[[str, int, int], None]
 def speaks() -> bool:
     """Whether this process is the one of those under torchrun that talks to the person."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def program(name: str = "gentool") -> str:
+    """How a program of this environment is called from here: by its name, where the shell would
+    find this one, or else by its path; quoted for a shell."""
+    here = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not here.exists() or (found is not None and Path(found).absolute() == here.absolute()):
+        return name
+    path = here.absolute()
+    with contextlib.suppress(ValueError):  # shorter to read where it is below us
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
 
 
 def say(message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -59,7 +60,7 @@ def model_of(name: str | os.PathLike[str]) -> str:
     if not isinstance(model, str) or not model:
         raise UserError(
             f'{shown} names no model; add a line such as model = "vae", or name it: '
-            f"gentool train MODEL --config {shown}"
+            f"gentool train MODEL --config {printable(shlex.quote(str(path)))}"
         )
     return model
 

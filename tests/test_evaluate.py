@@ -40,7 +40,7 @@ def ring(trained: Callable[..., Path]) -> Path:
 def test_a_run_is_judged_and_remembers_it(cli: Cli, vae: Path) -> None:
     result = cli("evaluate", vae, *QUICK, "--json")
     assert result.code == 0, result.err
-    record = json.loads(result.out)
+    (record,) = json.loads(result.out)
     kept = list((vae / "results").glob("evaluate-*.json"))
     assert len(kept) == 1 and json.loads(kept[0].read_text()) == record
     assert (vae / "results" / "neighbours.png").is_file()
@@ -57,12 +57,12 @@ def test_a_run_is_judged_and_remembers_it(cli: Cli, vae: Path) -> None:
         assert entry["mean"] > 2 * entry["floor"]["mean"]
     assert str(Path.cwd()) not in result.out
     again = cli("evaluate", vae, *QUICK, "--json")
-    assert json.loads(again.out)["values"] == record["values"]
+    assert json.loads(again.out)[0]["values"] == record["values"]
     assert len(list((vae / "results").glob("evaluate-*.json"))) == 1
 
 
 def test_the_elbo_is_what_training_logged(cli: Cli, vae: Path) -> None:
-    record = json.loads(cli("evaluate", vae, "--metrics", "elbo", "--json").out)
+    (record,) = json.loads(cli("evaluate", vae, "--metrics", "elbo", "--json").out)
     rows = [json.loads(line) for line in (vae / "metrics.jsonl").read_text().splitlines()]
     logged = [row for row in rows if row["split"] == "test"][-1]
     for name in ("loss", "neg_elbo", "recon", "kl"):
@@ -71,7 +71,7 @@ def test_the_elbo_is_what_training_logged(cli: Cli, vae: Path) -> None:
 
 def test_several_seeds_give_a_spread(cli: Cli, ring: Path) -> None:
     wanted = ("--metrics", "swd,modes,1nn", "--n", 300, "--seeds", 3)
-    record = json.loads(cli("evaluate", ring, *wanted, "--json").out)
+    (record,) = json.loads(cli("evaluate", ring, *wanted, "--json").out)
     entry = record["values"]["swd"]
     assert len(set(entry["values"])) == 3 and len(entry["floor"]["values"]) == 3
     assert entry["spread"] > 0

@@ -116,7 +116,7 @@ def test_the_numbers_are_those_of_torch_fidelity(
     asked = ("evaluate", run, "--metrics", ALL, "--n", N, "--device", "cpu", "--json")
     result = cli(*asked, "--inception", file.path.resolve())
     assert result.code == 0, result.err
-    record = json.loads(result.out)
+    (record,) = json.loads(result.out)
     found = {name: entry["mean"] for name, entry in record["values"].items()}
 
     samples = gentool.load(run / "model.safetensors").sample(N, seed=0)

@@ -18,9 +18,13 @@ from matplotlib.contour import ContourSet
 
 import gentool
 from gentool import console, recipefiles
+from gentool.api import TrainedRun
+from gentool.cli.done import say_done
 from gentool.cli.main import main
+from gentool.metrics.subjects import Subject, told_apart
 from gentool.model import Model
 from gentool.render import scatter
+from gentool.runs import Run
 from gentool.scoring import ScoreView
 from gentool.spec import DataSpec
 from gentool.train import again, display
@@ -312,3 +316,49 @@ def test_a_landscape_is_the_score_at_each_place(dims: int) -> None:
         lines = [c for c in figure.axes[0].collections if isinstance(c, ContourSet)]
         path = lines[-1].get_paths()[0]
         assert np.abs(np.linalg.norm(path.vertices, axis=1) - 1).max() < 0.01
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    def subject(path: str) -> Subject:
+        run = Run(tmp_path / path)
+        return Subject(run.path.name, None, run.model, run)  # type: ignore[arg-type]
+
+    names = [s.name for s in told_apart([subject(p) for p in ("a/run", "b/run", "b/other")])]
+    assert names == ["a/run", "b/run", "other"]
+    deeper = [s.name for s in told_apart([subject(p) for p in ("x/a/run", "y/a/run", "b/run")])]
+    assert deeper == ["x/a/run", "y/a/run", "b/run"]
+    same = [s.name for s in told_apart([subject("run"), subject("run")])]
+    assert same[0] == same[1]  # one run, named twice
+    assert told_apart([]) == []
+
+
+def test_json_is_one_shape_for_one_run_and_many(cli: Cli, trained: Callable[..., Path]) -> None:
+    trained("a/run", "vae", *SMALL, "--epochs", 1)
+    trained("b/run", "vae", *SMALL, "--epochs", 1)
+    few = ("--metrics", "elbo", "--n", 20, "--json")
+    one, two = (
+        json.loads(cli("evaluate", *runs, *few).out) for runs in (["a/run"], ["a/run", "b/run"])
+    )
+    assert [r["model"]["run"] for r in one] == ["run"]
+    assert [r["model"]["run"] for r in two] == ["a/run", "b/run"]
+    assert one[0]["values"] == two[0]["values"]
+
+
+def test_hints_can_be_typed_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "an env" / "bin"
+    folder.mkdir(parents=True)
+    for name in ("python", "gentool"):
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert console.program() == "'an env/bin/gentool'"
+    say_done(TrainedRun(Path("a run")))
+    assert "'an env/bin/gentool' sample 'a run' --n 64" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(folder))
+    assert console.program() == "gentool" and console.program("python") == "python"
+    (folder / "gentool").unlink()
+    assert console.program() == "gentool"  # installed elsewhere

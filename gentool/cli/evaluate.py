@@ -33,7 +33,7 @@ def evaluate(
     cache: Annotated[
         str | None, typer.Option("--cache", help="Folder for data that can be made again.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of records.")] = False,
     **values: Any,
 ) -> None:
     """Judge trained models: likelihood, sample quality, diversity, memorisation."""
@@ -57,7 +57,7 @@ def _show(records: list[dict[str, Any]], json: bool) -> None:
     from gentool.metrics import table
 
     if json:
-        print_json(records[0] if len(records) == 1 else records)
+        print_json(records)
     else:
         print_table(table.headers(records), table.rows(records))
     say(table.caption(records[0]))

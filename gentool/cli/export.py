@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def export(
 
     check_out(target, True, "OUT")
     if Run(target).state.is_dir():
-        shown = printable(str(target))
+        shown = printable(shlex.quote(str(target)))
         raise UserError(f"{shown} is a run; say where to: gentool export {shown} model.onnx")
     exporter = exporters.find(target, format)
     check_out(target, force, "OUT")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gentool import hookspecs, plugins
-from gentool.console import print_json, print_table, say, tell
+from gentool.console import print_json, print_table, program, say, tell
 from gentool.errors import printable
 
 app = typer.Typer(
@@ -97,6 +99,11 @@ def new(
     from gentool.scaffold import write
 
     folder = write(name, out or Path(name))
-    shown = printable(str(folder))
-    say(f"next: pip install -e {shown} && gentool train {name} && pytest {shown}")
+    python = program(Path(sys.executable).name)
+    steps = [
+        f"{python} -m pip install -e {shlex.quote(f'{folder}[test]')}",
+        f"{program()} train {name}",
+        f"{python} -m pytest {shlex.quote(str(folder))}",
+    ]
+    say(f"next: {' && '.join(steps)}")
     tell(str(folder))

@@ -17,7 +17,14 @@ from gentool.metrics import registry
 from gentool.metrics.likelihood import collapse_warning
 from gentool.metrics.plan import MOST, Plan
 from gentool.metrics.records import FORMAT_VERSION, entries, identity, write_record
-from gentool.metrics.subjects import Subject, facts_of, find_data, find_subject, source_of
+from gentool.metrics.subjects import (
+    Subject,
+    facts_of,
+    find_data,
+    find_subject,
+    source_of,
+    told_apart,
+)
 from gentool.metrics.trial import Bench, Trial
 from gentool.spec import MetricInfo
 
@@ -56,7 +63,7 @@ def evaluate(
         UserError: for whatever the user can mend.
     """
     subjects = [find_subject(str(source), device) for source in sources]
-    subjects = subjects or [find_subject(None, device)]
+    subjects = told_apart(subjects) or [find_subject(None, device)]
     wanted = None if metrics is None else list(metrics)
     benches: dict[str, Bench] = {}
     cases = []

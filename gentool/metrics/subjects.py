@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,27 @@ def find_subject(source: str | os.PathLike[str] | None, device: str) -> Subject:
     """Load a run (None: the latest) or a model file; raises UserError."""
     found = runs.locate(source)
     return Subject(found.name, load(found.file, _device(device)), found.file, found.run)
+
+
+def told_apart(subjects: Sequence[Subject]) -> list[Subject]:
+    """The same, where several have one name with as many folders before it as it takes."""
+    names = [subject.name for subject in subjects]
+    folders = [s.file.resolve().parents if s.run is None else _above(s.run) for s in subjects]
+    for depth in range(max((len(f) for f in folders), default=0)):
+        taken = Counter(names)
+        if max(taken.values(), default=1) == 1:
+            break
+        names = [
+            f"{folders[i][depth].name}/{name}"
+            if taken[name] > 1 and depth < len(folders[i])
+            else name
+            for i, name in enumerate(names)
+        ]
+    return [replace(s, name=name) for s, name in zip(subjects, names, strict=True)]
+
+
+def _above(run: Run) -> Sequence[Path]:
+    return run.path.resolve().parents
 
 
 def _device(name: str) -> torch.device:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from gentool.console import program
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError, printable
 from gentool.files import user_errors
@@ -285,7 +286,7 @@ class RunRecorder(Recorder):
         self._summarise()
         self.events.failed(self.run, reason)
         self._require_name()
-        command = f"gentool resume {shlex.quote(str(self.run.path))}"
+        command = f"{program()} resume {shlex.quote(str(self.run.path))}"
         return Stopped(reason.reason, reason.code, command)
 
     def failed(self, error: BaseException) -> None:
