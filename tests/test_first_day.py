@@ -31,6 +31,7 @@ from gentool.train import again, display
 from gentool.train.display import TerminalDisplay, fitted
 from gentool.train.job import from_options, without_effect
 from gentool.train.landscape import landscape, scale_of
+from gentool.train.progress import TrainProgress
 
 Cli = Callable[..., Result]
 SMALL = ("--data", "glyphs:300", "--hidden", "16", "--latent-dim", "4", "--threads", "1")
@@ -362,3 +363,22 @@ def test_hints_can_be_typed_as_they_are(
     assert console.program() == "gentool" and console.program("python") == "python"
     (folder / "gentool").unlink()
     assert console.program() == "gentool"  # installed elsewhere
+
+
+def test_curves_film_and_card_are_there_while_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gentool.train.recorder.SUMMARY_EVERY", 0.0)
+    monkeypatch.setattr("gentool.train.recorder.SUMMARY_SHARE", 1e9)
+    run, seen = tmp_path / "run", []
+
+    def look(now: TrainProgress) -> None:
+        if now.rows is not None:
+            names = ("curves.png", "README.md", "samples.gif")
+            seen.append([name for name in names if (run / name).exists()])
+
+    small = {"data": "glyphs:64", "hidden": (8,), "threads": 1, "epochs": 4}
+    gentool.train("vae", out=run, progress=look, **small)
+    # Of the epoch before; a film takes three pictures, and the first is drawn before training.
+    both = ["curves.png", "README.md"]
+    assert seen == [[], both, [*both, "samples.gif"], [*both, "samples.gif"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ from gentool.train.watchdog import Watchdog
 from gentool.weights import Header
 
 Rows = dict[str, dict[str, Any]]
+
+SUMMARY_EVERY, SUMMARY_SHARE = 10.0, 0.05
+"""Seconds between summaries at least, and the share of the time that they may take."""
 
 
 class Recorder:
@@ -131,6 +135,7 @@ class RunRecorder(Recorder):
         self.now = 0
         self._save_is_wanted = False
         self.display = Display(1, 1, 1)  # until `begin`
+        self._summary_due = time.monotonic() + SUMMARY_EVERY
 
     @property
     def offset(self) -> int:
@@ -247,8 +252,20 @@ class RunRecorder(Recorder):
             self.status.saved()
 
     def epoch_ended(self, epoch: int, step: int) -> None:
-        """Tell the loggers of an epoch whose files are being written."""
+        """Tell the loggers of an epoch whose files are being written, and sum the run up so far.
+
+        Not after every epoch of a few seconds: summing up takes a twentieth of the time at most.
+        """
         self.events.epoch_ended(self.run, epoch, step)
+        began = time.monotonic()
+        if began < self._summary_due:
+            return
+        try:
+            self._summarise()
+        except UserError as error:  # training is worth more than its curves
+            self.warn(str(error))
+        took = time.monotonic() - began
+        self._summary_due = began + took + max(SUMMARY_EVERY, took / SUMMARY_SHARE)
 
     def graphs(self, states: Mapping[str, str]) -> None:
         """How each player's updates ran, for the profile."""
