@@ -145,7 +145,7 @@ def _field(figure: Figure, axes: Axes, landscape: Landscape) -> list[Any]:
     x = np.linspace(left, right, landscape.field.shape[1])
     y = np.linspace(bottom, top, landscape.field.shape[0])
     if most > least:
-        thin = {"colors": "black", "linewidths": 0.4, "alpha": 0.35}
+        thin: dict[str, Any] = {"colors": "black", "linewidths": 0.4, "alpha": 0.35}
         axes.contour(x, y, landscape.field, levels=LEVELS, negative_linestyles="solid", **thin)
     if landscape.middle is None or not least < landscape.middle < most:
         return []
@@ -156,6 +156,6 @@ def _field(figure: Figure, axes: Axes, landscape: Landscape) -> list[Any]:
 def _middle_line(landscape: Landscape, colour: str) -> Line2D:
     assert landscape.middle is not None
     shown = "½" if landscape.middle == 0.5 else f"{landscape.middle:g}"
-    style = "--" if landscape.field.ndim == 1 else "-"
+    style: Any = "--" if landscape.field.ndim == 1 else "-"
     label = f"{landscape.label} = {shown}"
     return Line2D([], [], color=colour, linewidth=1.4, linestyle=style, label=label)
