@@ -28,6 +28,8 @@ from gentool import checkpoints, index
 from gentool.errors import UserError, nearest, printable
 from gentool.files import is_dir, is_file, read_regular, user_errors, write_bytes
 from gentool.folder import Folder
+from gentool.rows import LONGEST_NAME as LONGEST_NAME
+from gentool.rows import row_of as row_of
 
 ROOT = Path("runs")
 LATEST = ROOT / ".latest"
@@ -37,8 +39,8 @@ LONGEST_PATH = 8192
 MOST_CONFIG, MOST_METRICS = 2**24, 2**30
 """Bytes of config.json and metrics.jsonl that are read at most."""
 
-LONGEST_ROW, LONGEST_NAME, MOST_ROWS = 2**20, 200, 200_000
-"""Bytes of a row of metrics.jsonl, letters of a scalar's name, and rows that are kept."""
+LONGEST_ROW, MOST_ROWS = 2**20, 200_000
+"""Bytes of a row of metrics.jsonl, and rows that are kept."""
 
 LONGEST_TAIL = 2**17
 """Bytes at the end of metrics.jsonl that say how a run stands."""
@@ -191,30 +193,6 @@ def last_rows(folder: Folder) -> list[dict[str, Any]]:
     except OSError:
         return []
     return [row for line in lines if (row := row_of(line)) is not None]
-
-
-def row_of(line: bytes) -> dict[str, Any] | None:
-    """A line of metrics.jsonl, held to what gentool writes there; None where it is no row."""
-    try:
-        row = json.loads(line.decode(errors="replace"))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict) or not _is_count(row.get("step")):
-        return None
-    kept = {k: v for k, v in row.items() if _is_scalar(v) and len(k) <= LONGEST_NAME}
-    kept["epoch"] = row["epoch"] if _is_count(row.get("epoch")) else 0
-    return kept
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
-
-
-def _is_scalar(value: Any) -> bool:
-    """Text, nothing, or a number that a float can hold."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) < 2**1000
-    return value is None or isinstance(value, str | float | bool)
 
 
 def create(out: Path | None, model: str, data: str) -> Run:

@@ -70,7 +70,7 @@ FLOORS = [
     {"version", "errors", "files", "folder", "litter", "streams", "subprocesses", "cachefolder"}
     | {"ops"},
     {"torch_internals", "nn", "likeness", "spec", "noise", "console", "devices", "matmul"}
-    | {"recipefiles", "checkpoints"},
+    | {"recipefiles", "checkpoints", "rows"},
     {"model", "options", "weights", "index", "runs", "scoring"},
     {
         "plugins",
