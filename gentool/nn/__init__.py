@@ -7,6 +7,7 @@ from gentool.nn.labels import joined, one_hot
 from gentool.nn.layers import FromVector, ToVector, at_least_fp32, halvings, mlp
 from gentool.nn.packs import pack_heads, packed
 from gentool.nn.range import Range
+from gentool.nn.residual import ResDiscriminator, ResGenerator
 
 __all__ = [
     "ADVICE",
@@ -14,6 +15,8 @@ __all__ = [
     "ConvGenerator",
     "FromVector",
     "Range",
+    "ResDiscriminator",
+    "ResGenerator",
     "ToVector",
     "at_least_fp32",
     "augmented",

@@ -21,15 +21,28 @@ class DCGANConfig:
     noise: Annotated[
         Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
     ] = "gaussian"
+    net: Annotated[
+        Literal["conv", "resnet"],
+        Option("conv: the paper's guidelines; resnet: the ResNets of SNGAN, with spectral norm"),
+    ] = "conv"
+    d_steps: Annotated[
+        int | None,
+        Option("discriminator updates a round; none: 1, and 5 for --net resnet", min=1),
+    ] = None
     width: Annotated[
         int,
         Option(
-            "channels at the image's end of both networks; PyTorch's example has 64, the paper 128",
+            "channels at the image's end of both networks; PyTorch's example has 64, the paper "
+            "128, the published ResNets 64",
             min=1,
         ),
     ] = 32
     spectral_norm: Annotated[
-        bool, Option("divide the discriminator's weights by their spectral norm")
+        bool,
+        Option(
+            "divide the discriminator's weights by their spectral norm; --net resnet does, unless "
+            "--r1 or --r2 holds D flat"
+        ),
     ] = False
     augment: Annotated[
         tuple[Literal["color", "translation", "cutout"], ...] | None,
@@ -45,8 +58,23 @@ class DCGANConfig:
     lr: Annotated[float, Option("learning rate of Adam", above=0)] = 2e-4
     lr_d: Annotated[float | None, Option("the discriminator's own; none: as --lr", above=0)] = None
     lr_g: Annotated[float | None, Option("the generator's own; none: as --lr", above=0)] = None
-    beta1: Annotated[float, Option("of Adam", min=0, below=1)] = 0.5
-    beta2: Annotated[float, Option("of Adam", min=0, below=1)] = 0.999
+    beta1: Annotated[
+        float | None, Option("of Adam; none: 0.5, and 0 for --net resnet", min=0, below=1)
+    ] = None
+    beta2: Annotated[
+        float | None, Option("of Adam; none: 0.999, and 0.9 for --net resnet", min=0, below=1)
+    ] = None
+
+    @property
+    def residual(self) -> bool:
+        return self.net == "resnet"
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """β₁ and β₂ of Adam: DCGAN's, or SNGAN's."""
+        usual = (0.0, 0.9) if self.residual else (0.5, 0.999)
+        beta1 = usual[0] if self.beta1 is None else self.beta1
+        return beta1, usual[1] if self.beta2 is None else self.beta2
 
 
 @hookimpl
@@ -59,5 +87,8 @@ def gentool_model() -> ModelSpec:
         capabilities=frozenset({"sample", "score"}),
         defaults={"ema": 0.999},
         drop_last=True,
-        paper=("Radford et al. 2016, arXiv:1511.06434; packing: Lin et al. 2018, arXiv:1712.04086"),
+        paper=(
+            "Radford et al. 2016, arXiv:1511.06434; packing: Lin et al. 2018, arXiv:1712.04086; "
+            "ResNets: Miyato et al. 2018, arXiv:1802.05957"
+        ),
     )

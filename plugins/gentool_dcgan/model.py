@@ -25,7 +25,7 @@ from gentool.nn import (
 from gentool.noise import Noise
 from gentool.spec import DataSpec
 from gentool_dcgan import DCGANConfig
-from gentool_dcgan.networks import Discriminator, Generator
+from gentool_dcgan.networks import networks
 from gentool_dcgan.objectives import discriminator_loss, generator_loss, standing
 
 
@@ -38,17 +38,7 @@ class DCGAN(Model):
         self.config, self.data = config, data
         self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
         self.classes, self.condition = conditioned(config.conditional, config.condition, data)
-        self.generator = Generator(data.shape, config.latent_dim, self.told, config.width)
-        self.discriminator = Discriminator(
-            data.shape,
-            self.told,
-            config.width,
-            config.spectral_norm,
-            config.pack,
-            # A penalty on each image's own gradient forbids to mix the images of a batch.
-            batch_norm=not (config.r1 or config.r2),
-        )
-
+        self.generator, self.discriminator = networks(config, data.shape, self.told)
         self.remedies = {
             "collapse": "--pack 2, --spectral-norm, or --objective relativistic --r1 1 --r2 1",
             "memorised": f"more images, --flip, a smaller --width or {ADVICE}",
@@ -58,9 +48,10 @@ class DCGAN(Model):
 
     def players(self) -> Sequence[Player]:
         c = self.config
-        one, other = (Adam(lr or c.lr, betas=(c.beta1, c.beta2)) for lr in (c.lr_d, c.lr_g))
+        one, other = (Adam(lr or c.lr, betas=c.betas) for lr in (c.lr_d, c.lr_g))
+        steps = c.d_steps or (5 if c.residual else 1)
         return [
-            Player("discriminator", self.discriminator, self.discriminator_objective, one),
+            Player("discriminator", self.discriminator, self.discriminator_objective, one, steps),
             Player("generator", self.generator, self.generator_objective, other),
         ]
 

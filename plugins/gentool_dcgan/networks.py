@@ -1,6 +1,7 @@
-"""The two networks of Radford et al. 2016, for any image of at least 8×8 pixels.
+"""The two networks of Radford et al. 2016, for any image of at least 8×8 pixels, or SNGAN's.
 
 Their shape is that of `gentool.nn.convolutional`; here are the initial weights and the norms.
+The ResNets are `gentool.nn.residual`'s.
 """
 
 from __future__ import annotations
@@ -8,7 +9,28 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gentool.nn import ConvDiscriminator, ConvGenerator
+from gentool.nn import ConvDiscriminator, ConvGenerator, ResDiscriminator, ResGenerator
+from gentool_dcgan import DCGANConfig
+
+
+def networks(config: DCGANConfig, shape: tuple[int, ...], told: int) -> tuple[nn.Module, nn.Module]:
+    """The generator and the discriminator that a config asks for; told K numbers of an example."""
+    c = config
+    penalised = c.r1 > 0 or c.r2 > 0
+    generator: nn.Module
+    discriminator: nn.Module
+    if c.residual:
+        generator = ResGenerator(shape, c.latent_dim, told, c.width)
+        discriminator = ResDiscriminator(shape, told, c.width, pack=c.pack)
+    else:
+        generator = Generator(shape, c.latent_dim, told, c.width)
+        # A penalty on each image's own gradient forbids to mix the images of a batch.
+        discriminator = Discriminator(shape, told, c.width, c.pack, batch_norm=not penalised)
+    if c.spectral_norm or (c.residual and not penalised):
+        for layer in [*discriminator.modules()]:
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                spectral_norm(layer)
+    return generator, discriminator
 
 
 class Generator(ConvGenerator):
@@ -27,18 +49,14 @@ class Discriminator(ConvDiscriminator):
         shape: tuple[int, ...],
         classes: int,
         width: int,
-        spectral: bool,
         pack: int,
-        batch_norm: bool = True,
+        *,
+        batch_norm: bool,
     ) -> None:
         super().__init__(shape, classes, width, batch_norm=batch_norm, bias=False, pack=pack)
         initialize_(self)
         if not batch_norm:
             scale_(self)
-        if spectral:
-            for layer in [*self.body, self.out]:
-                if isinstance(layer, nn.Conv2d):
-                    spectral_norm(layer)
 
 
 def initialize_(network: nn.Module) -> None:

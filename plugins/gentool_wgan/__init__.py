@@ -31,13 +31,14 @@ class WGANConfig:
         ),
     ] = False
     net: Annotated[
-        Literal["auto", "mlp", "conv"], Option("networks; auto: conv for images, mlp for points")
+        Literal["auto", "mlp", "conv", "resnet"],
+        Option("networks; auto: conv for images, mlp for points; resnet: those of SNGAN's paper"),
     ] = "auto"
     hidden: Annotated[
         tuple[int, ...], Option("widths of the hidden layers, for --net mlp", min=1)
     ] = (256, 256, 256)
     width: Annotated[
-        int, Option("channels at the image's end of the networks, for --net conv", min=1)
+        int, Option("channels at the image's end of the networks, for --net conv and resnet", min=1)
     ] = 32
     latent_dim: Annotated[int, Option("size of z", min=1)] = 64
     noise: Annotated[
@@ -56,7 +57,8 @@ class WGANConfig:
         Option("auto: rmsprop for clip, adam otherwise, as the papers have it"),
     ] = "auto"
     lr: Annotated[
-        float | None, Option("learning rate; none: 5e-5 for rmsprop, 1e-4 for adam", above=0)
+        float | None,
+        Option("learning rate; none: 5e-5 for rmsprop, 1e-4 for adam, 2e-4 with resnet", above=0),
     ] = None
     beta1: Annotated[float, Option("of adam", min=0, below=1)] = 0.0
     beta2: Annotated[float, Option("of adam", min=0, below=1)] = 0.9

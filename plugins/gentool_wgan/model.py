@@ -30,6 +30,8 @@ from gentool.nn import (
     ConvDiscriminator,
     ConvGenerator,
     Range,
+    ResDiscriminator,
+    ResGenerator,
     at_least_fp32,
     augmented,
 )
@@ -52,8 +54,8 @@ class WGAN(Model):
         """Raises ValueError where config and data do not fit together."""
         super().__init__()
         images = data.kind == "image"
-        if config.net == "conv" and not images:
-            raise ValueError("--net conv is for images; for points use --net mlp")
+        if config.net in ("conv", "resnet") and not images:
+            raise ValueError(f"--net {config.net} is for images; for points use --net mlp")
         self.config, self.data = config, data
         self.latent_shape, self.latent_prior = (config.latent_dim,), config.noise
         self.classes, self.condition = conditioned(config.conditional, config.condition, data)
@@ -63,7 +65,10 @@ class WGAN(Model):
         self.penalty = config.penalty or (10.0 if images else 0.1)
         self.generator: nn.Module
         self.critic: nn.Module
-        if images and config.net != "mlp":
+        if config.net == "resnet":
+            self.generator = ResGenerator(data.shape, config.latent_dim, self.told, config.width)
+            self.critic = ResDiscriminator(data.shape, self.told, config.width)
+        elif images and config.net != "mlp":
             # The published clipping code normalises in the critic; a penalty on each example's
             # own gradient forbids it (Gulrajani et al., section 4).
             norm = config.lipschitz == "clip"
@@ -117,7 +122,8 @@ class WGAN(Model):
         clipped = c.lipschitz == "clip"
         if c.optimizer == "rmsprop" or (c.optimizer == "auto" and clipped):
             return RMSprop(c.lr or 5e-5)
-        return Adam(c.lr or 1e-4, betas=(c.beta1, c.beta2))
+        usual = 2e-4 if c.net == "resnet" else 1e-4
+        return Adam(c.lr or usual, betas=(c.beta1, c.beta2))
 
     def prepare(self, x: Tensor) -> None:
         """Measure where points lie; the range of images is known."""
