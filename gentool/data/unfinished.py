@@ -54,10 +54,13 @@ def hold(home: Path, name: str) -> Held | None:
     path = home / f".{name}-partial_"
     with contextlib.suppress(FileExistsError):
         path.mkdir(0o700)
-    if not _own(path.lstat(), stat.S_ISDIR):
-        return None
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    lock = os.open(path / _LOCK, flags, 0o600)
+    try:
+        if not _own(path.lstat(), stat.S_ISDIR):
+            return None
+        lock = os.open(path / _LOCK, flags, 0o600)
+    except OSError:
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The holder before may have finished it, so that it is no more, or another.
@@ -97,11 +100,12 @@ class Journal:
         self._written, self._writing = time.monotonic(), Future[None]()
         self._writing.set_result(None)
         self._thread = ThreadPoolExecutor(1)
-        head, answers = _read(self._path)
+        head, answers, length = _read(self._path)
         if head == plan:
             self.done = answers
-        lines = [plan, *self.done.items()]  # without what may be a torn line
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in lines), "ascii")
+            os.truncate(self._path, length)  # a line may be torn
+        else:
+            self._path.write_text(json.dumps(plan) + "\n", "ascii")
 
     def __enter__(self) -> Journal:
         return self
@@ -132,20 +136,26 @@ class Journal:
         return _read(folder / _JOURNAL)[0]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
-    """The plan, and the answer of each batch; a line that is cut short ends it."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]], int]:
+    """The plan, the answer of each batch, and the bytes of all this; a torn line ends it."""
     answers: dict[int, dict[str, Any]] = {}
+    length = 0
     try:
         head, *lines = read_regular(path, _LARGEST).decode("ascii").splitlines(keepends=True)
+        if not head.endswith("\n"):
+            return {}, {}, 0
         plan = json.loads(head)
+        length = len(head)
         for line in lines:
-            if line.endswith("\n"):
-                batch, answer = json.loads(line)
-                if answer.keys() == _ANSWER:
-                    answers[int(batch)] = answer
+            if not line.endswith("\n"):
+                break
+            length += len(line)
+            batch, answer = json.loads(line)
+            if answer.keys() == _ANSWER:
+                answers[int(batch)] = answer
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}, {}
-    return (plan, answers) if isinstance(plan, dict) else ({}, {})
+        return {}, {}, 0
+    return (plan, answers, length) if isinstance(plan, dict) else ({}, {}, 0)
 
 
 def discard(folder: Path) -> None:
