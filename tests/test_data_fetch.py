@@ -145,7 +145,7 @@ def test_the_verb(
 
 @pytest.mark.parametrize(
     ("name", "word"),
-    [("glyphs", "needs no download"), ("kmnst", "kmnist"), ("celeba", "people alone")],
+    [("glyphs:50", "needs no download"), ("kmnst", "kmnist"), ("celeba", "people alone")],
 )
 def test_the_verb_refuses(cli: Cli, name: str, word: str) -> None:
     refused = cli("data", "fetch", name)

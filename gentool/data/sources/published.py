@@ -161,6 +161,7 @@ def fetch_ahead(
         UserError: for a name that needs no download, or where one is not to be had.
     """
     known = {one.name: one for one in sources if one.published}
+    name = name.partition(":")[0]
     if name not in known:
         here = any(one.name == name and one.kind != "path" for one in sources)
         what = "needs no download" if here else "is no data set that gentool downloads"
