@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from gentool.spec import ExporterInfo, MetricInfo, ModelSpec, OperatorInfo, SourceInfo
+from gentool.spec import DownloadInfo, ExporterInfo, MetricInfo, ModelSpec, OperatorInfo, SourceInfo
 
 if TYPE_CHECKING:
     from gentool.runs import Run
@@ -45,6 +45,11 @@ def gentool_model() -> ModelSpec:  # type: ignore[empty-body]
 @hookspec
 def gentool_data_sources(register: Callable[[SourceInfo], None]) -> None:
     """Register sources for ``--data``; called for a name that is not built in, and to list."""
+
+
+@hookspec
+def gentool_downloads(register: Callable[[DownloadInfo], None]) -> None:
+    """Register what ``gentool data fetch`` fetches beside data sets."""
 
 
 @hookspec

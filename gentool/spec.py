@@ -205,6 +205,21 @@ class SourceInfo:
     published: str = ""
 
 
+@dataclass(frozen=True)
+class DownloadInfo:
+    """A file that ``gentool data fetch`` fetches and that is no data set, such as a network.
+
+    Attributes:
+        name: what ``gentool data fetch`` takes.
+        help: one line.
+        published: as of `SourceInfo`; it lands in ``CACHE/downloads/NAME``.
+    """
+
+    name: str
+    help: str
+    published: str
+
+
 Better = Literal["lower", "higher", "near"]
 
 Compares = Literal["features", "examples", "samples", "model"]

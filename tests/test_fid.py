@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import Result
+from file_server import Server
 
 import gentool
+from gentool.data.sources.fetch import Download
+from gentool.data.sources.published import Published
 from gentool.errors import UserError
 from gentool.render.grid import to_pixels
-from gentool_fid import weights
+from gentool_fid import published, weights
 from gentool_fid.network import widened
-from gentool_fid.weights import Published
 
 Cli = Callable[..., Result]
 
@@ -61,7 +63,9 @@ class Fake:
         path.write_bytes(content)
         self.path = path
         digest = hashlib.sha256(content).hexdigest()
-        monkeypatch.setattr(weights, "PUBLISHED", Published("random.pth", len(content), digest))
+        monkeypatch.setattr(
+            weights, "PUBLISHED", Download("random.pth", len(content), sha256=digest)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +237,26 @@ def test_without_torchvision_it_says_so(
     result = cli("evaluate", run, "--metrics", "fid", "--n", N)
     assert result.code == 2 and "torchvision" in result.err and "gentool[fid]" in result.err
     assert len(result.err.strip().splitlines()) == 1
+
+
+def test_the_published_file_is_fetched_by_name(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By the mechanism of data sets: into the cache, held to its hash, and found there."""
+    content = _saved({"fc.weight": torch.zeros(3)})
+    file = Fake(monkeypatch, tmp_path / "random.pth", content)
+    served = Published("inception", ("http://127.0.0.1:9/",), (weights.PUBLISHED,))
+    monkeypatch.setattr(published, "INCEPTION", served)
+    refused = cli("data", "fetch", "inception")
+    assert refused.code == 2 and "random.pth" in refused.err, refused.err
+    with Server() as server:
+        server.files["random.pth"] = content
+        served = Published("inception", (server.url,), (weights.PUBLISHED,))
+        monkeypatch.setattr(published, "INCEPTION", served)
+        fetched = cli("data", "fetch", "inception")
+    assert fetched.code == 0 and "as published" in fetched.out, fetched.err
+    found = weights.load(None, Path("cache"))
+    assert found.keys() == {"fc.weight"} and file.path.is_file()
 
 
 def test_the_published_file_is_the_public_one() -> None:

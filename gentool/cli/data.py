@@ -12,8 +12,9 @@ from gentool import options
 from gentool.cli.options import given, parameters, with_signature
 from gentool.console import loading_bar, print_json, print_table, tell
 from gentool.data.options import DataOptions
-from gentool.data.registry import sources
+from gentool.data.registry import downloads, sources
 from gentool.errors import UserError, printable
+from gentool.spec import DownloadInfo, SourceInfo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +38,7 @@ def list_sources(
 
 @app.command("fetch")
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A source to download.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A source, or inception.")],
     cache: Annotated[
         str | None,
         typer.Option("--cache", metavar="TEXT", help="As for train: where downloads go."),
@@ -52,7 +53,8 @@ def fetch(
 
     with loading_bar() as progress:
         asked = DataOptions(cache=cache)
-        folder, files, fetched = fetch_ahead(name, sources(), asked, progress)
+        known: list[SourceInfo | DownloadInfo] = [*sources(), *downloads(name)]
+        folder, files, fetched = fetch_ahead(name, known, asked, progress)
     if json:
         print_json({"name": name, "folder": str(folder), "files": files, "fetched": fetched})
         return

@@ -18,7 +18,7 @@ from gentool.data.shards import is_pattern
 from gentool.errors import UserError, nearest, printable
 from gentool.files import expanded
 from gentool.hooks import collect
-from gentool.spec import SourceInfo
+from gentool.spec import DownloadInfo, SourceInfo
 
 __all__ = ["Request", "SourceInfo", "register", "resolve", "run", "sources"]
 
@@ -216,6 +216,24 @@ def register(source: SourceInfo) -> None:
     if any(source.name == known.name for known in _SOURCES):
         raise ValueError(f"a data source named {source.name!r} is registered already")
     _SOURCES.insert(0, source)
+
+
+_DOWNLOADS: list[DownloadInfo] = []
+
+
+def downloads(wanted: str) -> list[DownloadInfo]:
+    """What packages bring for ``gentool data fetch`` beside data sets.
+
+    Args:
+        wanted: the name that is looked for; once it is known, no other package is asked.
+    """
+    collect(
+        "gentool_downloads",
+        _DOWNLOADS.append,
+        wanted,
+        lambda: any(one.name == wanted for one in _DOWNLOADS),
+    )
+    return list(_DOWNLOADS)
 
 
 def resolve(text: str, options: DataOptions, progress: Progress) -> Request:

@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gentool.hookspecs import hookimpl
-from gentool.spec import MetricInfo, Value
+from gentool.spec import DownloadInfo, MetricInfo, Value
+
+
+@hookimpl
+def gentool_downloads(register: Callable[[DownloadInfo], None]) -> None:
+    register(
+        DownloadInfo(
+            "inception",
+            "the Inception network of FID and its kin, 96 MB",
+            "gentool_fid.published:INCEPTION",
+        )
+    )
 
 
 @hookimpl

@@ -12,7 +12,6 @@ import hashlib
 import io
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,26 +20,13 @@ from torch import Tensor
 from gentool.errors import UserError, printable
 from gentool.files import expanded, is_file
 from gentool.metrics.kept import keep_tensors, kept_tensors
+from gentool_fid.published import FILE, INCEPTION
 
-
-@dataclass(frozen=True)
-class Published:
-    """A published file: its name, its size in bytes and its SHA-256."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-PUBLISHED = Published(
-    "weights-inception-2015-12-05-6726825d.pth",
-    95_628_359,
-    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-)
-"""As torch-fidelity publishes it: made from the TensorFlow network of 2015."""
+PUBLISHED = FILE
+"""What a file is held to."""
 
 FOLDER = "inception"
-"""In the cache: the download, and the safetensors copy."""
+"""In the cache: where the safetensors copy lies."""
 
 
 def kept_copy(cache: Path) -> Path:
@@ -64,12 +50,13 @@ def load(asked: str | None, cache: Path) -> dict[str, Tensor]:
     if asked is None and (kept := kept_tensors(copy)) is not None:
         return kept
     hub = Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED.name
-    places = [expanded(asked)] if asked else [cache / FOLDER / PUBLISHED.name, hub]
+    fetched = cache / "downloads" / INCEPTION.name / PUBLISHED.name
+    places = [expanded(asked)] if asked else [fetched, hub]
     file = next((p for p in places if asked or is_file(p)), None)
     if file is None:
         raise UserError(
             f"the Inception network's weights ({PUBLISHED.name}, {PUBLISHED.size:,} bytes) are "
-            f"not here; name the file with --inception, or put it at {printable(str(hub))}"
+            "not here; name the file with --inception, or run: gentool data fetch inception"
         )
     tensors = _tensors(_checked(file), printable(str(file)))
     keep_tensors(tensors, copy)

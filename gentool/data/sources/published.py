@@ -19,7 +19,7 @@ from gentool.data.options import DataOptions
 from gentool.data.registry import Request
 from gentool.data.sources.fetch import Download, FetchError, fetch
 from gentool.errors import UserError, nearest, printable
-from gentool.spec import SourceInfo
+from gentool.spec import DownloadInfo, SourceInfo
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,10 @@ def download(
 
 
 def fetch_ahead(
-    name: str, sources: Sequence[SourceInfo], options: DataOptions, progress: Progress
+    name: str,
+    sources: Sequence[SourceInfo | DownloadInfo],
+    options: DataOptions,
+    progress: Progress,
 ) -> tuple[Path, list[str], list[str]]:
     """Fetch what a name needs, and check what is there already.
 
@@ -163,7 +166,10 @@ def fetch_ahead(
     known = {one.name: one for one in sources if one.published}
     name = name.partition(":")[0]
     if name not in known:
-        here = any(one.name == name and one.kind != "path" for one in sources)
+        here = any(
+            one.name == name and isinstance(one, SourceInfo) and one.kind != "path"
+            for one in sources
+        )
         what = "needs no download" if here else "is no data set that gentool downloads"
         raise UserError(
             f"{printable(name)} {what}{'' if here else nearest(name, list(known))}; those that it "
