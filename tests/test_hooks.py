@@ -246,6 +246,29 @@ def test_metrics_come_when_they_are_named(
     assert re.search(r'"size"', found.out) and "2.0" in found.out
 
 
+DOWNLOADS = """
+from gentool.data.sources.fetch import Download
+from gentool.data.sources.published import Published
+from gentool.hookspecs import hookimpl
+from gentool.spec import DownloadInfo
+
+NET = Published("net", ("http://127.0.0.1:9/",), (Download("net.bin", 3, sha256="0" * 64),))
+
+@hookimpl
+def gentool_downloads(register):
+    register(DownloadInfo("net", "a network", "made_up_acme_net:NET"))
+"""
+
+
+def test_downloads_come_when_they_are_named(
+    announce: Announce, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_DOWNLOADS", [])
+    announce("acme", "net", DOWNLOADS)
+    told = cli("data", "fetch", "net")
+    assert told.code == 2 and "net.bin" in told.err and "downloads/net" in told.err, told.err
+
+
 def test_run_events_reach_the_loggers_that_are_named(announce: Announce, cli: Cli) -> None:
     announce("acme", "ears", EARS)
     done = cli("train", "vae", *SMALL, "--epochs", "2", "--log", "ears", "--out", "run")
