@@ -269,6 +269,22 @@ def test_downloads_come_when_they_are_named(
     assert told.code == 2 and "net.bin" in told.err and "downloads/net" in told.err, told.err
 
 
+DEAF = """
+from gentool.errors import UserError
+from gentool.hookspecs import hookimpl
+
+@hookimpl
+def gentool_logger_ready():
+    raise UserError("deaf needs ears")
+"""
+
+
+def test_a_logger_refuses_before_anything_is_written(announce: Announce, cli: Cli) -> None:
+    announce("acme", "deaf", DEAF)
+    told = cli("train", "vae", *SMALL, "--steps", "2", "--log", "deaf")
+    assert told.code == 2 and "deaf needs ears" in told.err and not Path("runs").exists()
+
+
 def test_run_events_reach_the_loggers_that_are_named(announce: Announce, cli: Cli) -> None:
     announce("acme", "ears", EARS)
     done = cli("train", "vae", *SMALL, "--epochs", "2", "--log", "ears", "--out", "run")
