@@ -11,6 +11,9 @@ TORCH  ?=
 # Processes that share the tests, one core each; WORKERS=0 runs them in one.
 WORKERS ?= auto
 
+# Compiled modules are kept: without them a start of gentool or pytest takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test fast lint docs site torture bench gpu clean
 
 demo: $(VENV)/installed

@@ -43,6 +43,7 @@ def test_importing_gentool_imports_neither_torch_nor_numpy() -> None:
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_same_run_as_from_the_command_line(here: Path, cli: Callable[..., Result]) -> None:
     run = gentool.train("vae", out=here / "a", **SMALL)
     options = ("--data", "glyphs:256", "--hidden", "16", "--latent-dim", "2", "--steps", "4")

@@ -153,6 +153,7 @@ def raising_backward(graph: Any, inputs: Any) -> Any:
     return backend(graph, inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [raising_backend, raising_backward])
 def test_what_does_not_compile_changes_nothing(
     backend: Any,

@@ -205,6 +205,7 @@ def changed(content: bytes, changes: list[tuple[float, int]]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(CHANGES)
 def test_mutated_zips_load_or_are_one_sentence(tmp_path_factory, changes):
@@ -226,6 +227,7 @@ def _images() -> list[bytes]:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=600)
 @given(st.sampled_from(_images()), CHANGES, st.booleans())

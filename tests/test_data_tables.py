@@ -276,6 +276,7 @@ def test_dataset_json_is_read_in_pieces() -> None:
     assert len(cut.names) == len(pairs) - 1 and cut.problems
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=300), st.sampled_from([read_csv, read_jsonl, read_dataset_json, read_celeba])

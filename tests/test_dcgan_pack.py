@@ -182,6 +182,7 @@ def test_a_model_of_packs_conforms(pack: int) -> None:
     assert {"score (image)", "sizes (image)", "precision (image)"} <= set(report.kept)
 
 
+@pytest.mark.slow
 def test_a_run_of_packs_is_trained_and_judged(cli: Callable[..., Result]) -> None:
     """Batches of 7 in packs of 2, and a judge who knows nothing of packs."""
     brief = ("--data", "glyphs:200", "--steps", "3", "--batch-size", "7", "--width", "4")

@@ -91,6 +91,7 @@ STRANGE = [
 ]
 
 
+@pytest.mark.slow
 def test_files_edited_by_hand_end_in_no_traceback(cli: Cli, run: Path) -> None:
     """Names that look like formulas, numbers that no float holds, huge pictures, missing facts."""
     config = json.loads((run / "config.json").read_text())

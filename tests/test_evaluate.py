@@ -69,6 +69,7 @@ def test_the_elbo_is_what_training_logged(cli: Cli, vae: Path) -> None:
         assert record["values"][name]["mean"] == pytest.approx(logged[name], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_several_seeds_give_a_spread(cli: Cli, ring: Path) -> None:
     wanted = ("--metrics", "swd,modes,1nn", "--n", 300, "--seeds", 3)
     (record,) = json.loads(cli("evaluate", ring, *wanted, "--json").out)
@@ -84,6 +85,7 @@ def test_several_seeds_give_a_spread(cli: Cli, ring: Path) -> None:
     assert "3 in all" in shown.err
 
 
+@pytest.mark.slow
 def test_several_runs_are_compared(cli: Cli, ring: Path) -> None:
     cli("train", "gan", "--data", "ring:3000", "--steps", 20, "--sample-every", 0, "--out", "other")
     result = cli("evaluate", ring, "other", "--metrics", "swd,nll", "--n", 200)
@@ -155,6 +157,7 @@ def test_only_the_built_in_ring_has_known_modes(cli: Cli, ring: Path) -> None:
     assert result.code == 0, result.err
 
 
+@pytest.mark.slow
 def test_a_conditional_model_on_data_without_its_labels(cli: Cli) -> None:
     """Samples are drawn of all classes alike; what needs the labels is left out."""
     small = ("--hidden", 16, "--steps", 5, *BRIEF)

@@ -35,6 +35,7 @@ def vae(trained: Callable[..., Path]) -> Path:
     return trained("vae", *VAE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [VAE, WIDE, CONDITIONAL], ids=["flat", "wide", "conditional"])
 def test_the_line_of_a_point_draws_it_to_the_pixel(
     trained: Callable[..., Path], cli: Callable[..., Any], arguments: tuple[Any, ...]
@@ -52,6 +53,7 @@ def test_the_line_of_a_point_draws_it_to_the_pixel(
     assert run.is_dir()
 
 
+@pytest.mark.slow
 def test_the_line_of_a_grid_writes_the_same_file(
     trained: Callable[..., Path], cli: Callable[..., Any]
 ) -> None:

@@ -15,8 +15,6 @@ import pytest
 from explorer import cell, exploring, run_line, tile
 from PIL import Image
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,6 +38,7 @@ def browser() -> Iterator[Any]:
     path = os.environ.get("GENTOOL_BROWSER") or next(filter(None, map(shutil.which, names)), None)
     if path is None:
         pytest.skip("no chromium is installed; GENTOOL_BROWSER names another place of it")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield found

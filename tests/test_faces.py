@@ -36,6 +36,7 @@ def test_a_face_depends_on_its_split_and_index_alone(tmp_path: Path) -> None:
     assert [one.name for one in again.spec.attributes] == list(NAMES)
 
 
+@pytest.mark.slow
 def test_attributes_are_drawn_as_the_docs_say(tmp_path: Path) -> None:
     """Shares within four standard errors, independent but for beards."""
     values = load(tmp_path, "faces:2000").train.attributes

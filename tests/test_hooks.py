@@ -152,6 +152,7 @@ def test_bad_plugins_harm_nobody_and_the_doctor_names_each(
     assert "did you mean 'gentool_metrics'" in by_name["acme", "typo"]["advice"][0]
 
 
+@pytest.mark.slow
 def test_the_doctor_speaks_to_people(announce: Announce, cli: Cli) -> None:
     announce("acme", "raises", BAD["raises"][0], hookspecs.GROUP)
     plain, full = cli("plugins", "doctor"), cli("plugins", "doctor", "--traceback")
@@ -159,6 +160,7 @@ def test_the_doctor_speaks_to_people(announce: Announce, cli: Cli) -> None:
     assert "Traceback" in full.out and "made_up_acme_raises.py" in full.out
 
 
+@pytest.mark.slow
 def test_the_environment_restricts_and_traces(
     announce: Announce, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

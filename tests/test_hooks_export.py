@@ -206,6 +206,7 @@ def test_formats_of_other_packages(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
         Csv().gentool_exporters(exporters.register)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
 def test_tensorboard_reads_what_was_logged(cli: Cli) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

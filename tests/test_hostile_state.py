@@ -119,6 +119,7 @@ def test_sums_of_other_scalars_are_refused(cli: Cli, run: Path) -> None:
     refused(cli("resume", "run", "--epochs", "3"), "other scalars")
 
 
+@pytest.mark.slow
 def test_every_optimizer_of_torch_has_its_entries_checked(tmp_path: Path) -> None:
     """What one step on zeros leaves is what a checkpoint of a training holds, whatever the kind."""
     for kind in ("Adam", "AdamW", "SGD", "RMSprop", "NAdam", "RAdam", "Adagrad", "Rprop", "ASGD"):

@@ -130,6 +130,7 @@ def test_a_function_follows_a_training(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_the_follower_changes_no_byte(cli: Cli, tmp_path: Path) -> None:
     job = from_options("vae", {**SMALL, "epochs": 1})
     quiet = session.start(job, tmp_path / "quiet", lambda moment: None)

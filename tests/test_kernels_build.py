@@ -120,6 +120,7 @@ def test_the_key_depends_on_the_sources(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert cache.key() != before
 
 
+@pytest.mark.slow
 def test_importing_the_operations_is_cheap_and_compiles_nothing() -> None:
     code = """
 import sys, torch

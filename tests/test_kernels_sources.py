@@ -25,7 +25,10 @@ from emulation.harness import (
     mutated_sources,
 )
 
-pytestmark = pytest.mark.skipif(not HAVE_CXX, reason=f"needs a C++ compiler ({CXX})")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not HAVE_CXX, reason=f"needs a C++ compiler ({CXX})"),
+]
 
 KINDS = ("cpu", "cuda")
 

@@ -39,6 +39,7 @@ def test_every_installed_model_conforms(plugin: plugins.Plugin) -> None:
     assert all(reason.startswith(allowed) for reason in report.skipped.values()), report.skipped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant",
     [
@@ -127,6 +128,7 @@ def test_a_wrong_spec_is_told_what_is_wrong(changes: dict[str, Any], words: str)
         check_model(replace(kit_door.SPEC, **changes))
 
 
+@pytest.mark.slow
 def test_a_door_that_imports_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(kit_door.__file__).read_text().replace("from dataclasses", "import torch\nfrom d")
     source = source.replace("from d import", "from dataclasses import")

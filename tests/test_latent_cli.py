@@ -167,6 +167,7 @@ def test_principal_directions_of_a_generator(play: Cli) -> None:
     assert play("edit", "d", "seed:0", "--along", "pca1=-2:2:3").code == 0
 
 
+@pytest.mark.slow
 def test_the_map_of_two_latents(cli: Cli) -> None:
     arguments = ("--hidden", 8, "--steps", 2, "--sample-every", 0, "--out", "two")
     assert cli("train", "vae", "--data", "glyphs:64", "--latent-dim", 2, *arguments).code == 0

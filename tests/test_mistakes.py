@@ -158,6 +158,7 @@ def test_absurd_sizes(cli: Cli, options: tuple[str, str]) -> None:
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_escape_sequences_are_shown_not_sent(cli: Cli, tmp_path: Path) -> None:
     assert cli("train", "vae", *SMALL, "--out", "run").code == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -99,6 +99,7 @@ def test_the_tails_are_there() -> None:
     assert 5 <= (x > 4.5).sum() <= 60 and x.max() < 6.77
 
 
+@pytest.mark.slow
 def test_no_two_addresses_begin_alike() -> None:
     """200,000 (stream, step) pairs, by their first 64 bits; see benchmarks/noise_keys.py."""
     first = [
@@ -130,6 +131,7 @@ def test_orders_are_permutations_of_their_own() -> None:
     assert torch.equal(orders[0], noise.permutation(50, 0, 0)) and orders[0].dtype == torch.int64
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_noise_it_began_with(
     cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

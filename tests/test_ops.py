@@ -289,6 +289,7 @@ def test_the_kernels_check_for_themselves() -> None:
         torch.ops.gentool.reparam_kl(X, X, None, 0, None, 0)
 
 
+@pytest.mark.slow
 def test_the_reference_gives_the_same_numbers() -> None:
     """In a process where native kernels are off; only the noise's values may differ."""
     code = """

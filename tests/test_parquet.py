@@ -85,6 +85,7 @@ def test_plain_binary_and_what_is_no_image(tmp_path: Path) -> None:
         load(DataOptions(data=str(tmp_path / "b.parquet")))
 
 
+@pytest.mark.slow
 def test_mutated_files_load_or_are_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table(range(12)), path, 5)

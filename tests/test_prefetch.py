@@ -131,7 +131,9 @@ def same(a: Draw, b: Draw) -> None:
 
 @pytest.mark.usefixtures("slots")
 @pytest.mark.parametrize("rank_of", [(0, 1), (0, 3), (2, 5)])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "layout", [torch.contiguous_format, pytest.param(torch.channels_last, marks=pytest.mark.slow)]
+)
 def test_batches_are_those_without_prefetching(
     tmp_path: Path, rank_of: tuple[int, int], layout: torch.memory_format
 ) -> None:
@@ -231,6 +233,7 @@ def test_the_thread_ends_with_the_feed(tmp_path: Path) -> None:
         gc.enable()
 
 
+@pytest.mark.slow
 def test_the_interpreter_ends_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
     mapped(tmp_path, images())
     program = (
@@ -274,6 +277,7 @@ def test_a_look_at_large_images_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(seen, torch.full((100, 3, 64, 64), 0.2))
 
 
+@pytest.mark.slow
 def test_images_made_larger_go_to_disk_as_they_are_made(tmp_path: Path) -> None:
     asked = DataOptions(data="glyphs:500", cache=str(tmp_path))
     small, large = load(asked), dataclasses.replace(asked, size="256")

@@ -75,6 +75,7 @@ def test_models_are_listed_beside_bad_ones(announce: Callable, cli: Cli) -> None
     assert "error" not in rows["vae"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["data list", "evaluate --list"])
 def test_sources_and_metrics_are_listed_beside_bad_ones(
     announce: Callable, cli: Cli, command: str

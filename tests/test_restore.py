@@ -55,6 +55,7 @@ def vae(folder: Path) -> RestorableModel:
     return gentool.load(folder / "vae")
 
 
+@pytest.mark.slow
 def test_a_vae_explains_each_value(vae: RestorableModel) -> None:
     model = vae.model
     assert isinstance(model, Explains) and isinstance(model, Infers)
@@ -66,6 +67,7 @@ def test_a_vae_explains_each_value(vae: RestorableModel) -> None:
     assert torch.equal(mu, model.encode(x)) and mu.shape == logvar.shape == (5, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     ["--likelihood gaussian", "--likelihood gaussian --sigma network",

@@ -32,8 +32,9 @@ OPERATORS = {
     "measure": (["measure:8"], 0.2),
     "chain": (["grey", "scale:2", "missing:top"], 0.1),
 }
+QUICK = [("hmc", "missing"), ("slice", "noisy")]
 CASES = [
-    (sampler, operator)
+    pytest.param(sampler, operator, marks=[] if (sampler, operator) in QUICK else pytest.mark.slow)
     for sampler in SAMPLERS
     for operator in OPERATORS
     if sampler != "gibbs" or operator == "missing"

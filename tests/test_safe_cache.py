@@ -48,6 +48,7 @@ def test_a_run_never_chooses_the_cache(cli: Cli, tmp_path: Path, verb: str) -> N
     assert len(list((tmp_path / "cache" / "decoded").glob("?" * 32))) == 2, "the user's own cache"
 
 
+@pytest.mark.slow
 def test_the_user_chooses_the_cache_of_a_resumed_run(cli: Cli, tmp_path: Path) -> None:
     assert cli("train", "vae", *SMALL, "--steps", 2, "--out", "r", "--cache", "mine").code == 0
     assert cli("resume", "r", "--steps", 3, "--cache", "mine").code == 0

@@ -16,7 +16,7 @@ try:
     main()
 except SystemExit:
     pass
-heavy = {{"torch", "matplotlib", "numpy"}} & set(sys.modules)
+heavy = {{"torch", "matplotlib", "numpy", "pydantic"}} & set(sys.modules)
 print("HEAVY", sorted(heavy), "gentool_gan" in sys.modules)
 """
 

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gentool import options, plugins, quarantine
-from gentool.cli.lazy import PlainCommand
+from gentool.cli.lazy import PlainCommand, QuickHelp
 from gentool.cli.options import given, parameters, with_signature
 from gentool.data.options import DataOptions
 from gentool.errors import UserError
@@ -19,7 +19,7 @@ from gentool.recipefiles import with_model
 from gentool.train.settings import TrainSettings, trainable
 
 
-class ModelGroup(TyperGroup):
+class ModelGroup(QuickHelp, TyperGroup):
     """Its subcommands are the installed models, listed with their summaries."""
 
     _bad: dict[str, str] | None = None
