@@ -48,6 +48,7 @@ def console(trap: Path, *arguments: str, **changes: str) -> subprocess.Completed
     return run_in(trap, sys.executable, str(script), *arguments, **changes)
 
 
+@pytest.mark.slow
 def test_the_doctor_runs_nothing_of_the_current_folder(trap: Path) -> None:
     done = console(trap, "plugins", "doctor")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,6 +63,7 @@ def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(trap: Path) -> N
     assert not (trap / "ran").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "c++")) is None, reason="needs a compiler")
 def test_a_build_runs_nothing_of_the_current_folder(trap: Path) -> None:
     """The compiler is a stand-in that fails: the child has imported torch by then."""

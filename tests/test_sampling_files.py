@@ -189,6 +189,7 @@ def bomb(path: Path, rows: int, columns: int) -> None:
             file.write(bytes(2**20))
 
 
+@pytest.mark.slow
 def test_latents_made_to_do_harm(cli: Cli, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb(Path("bomb.npz"), 2**24, 3)
     assert Path("bomb.npz").stat().st_size < 2**20

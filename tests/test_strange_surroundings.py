@@ -90,6 +90,7 @@ def test_a_folder_whose_name_is_no_text(
     assert cli("sample", Path(folder) / "runs/vae-glyphs-001", "--n", 4).code == 0
 
 
+@pytest.mark.slow
 def test_names_of_300_characters(cli: Cli) -> None:
     assert cli("train", "vae", *SMALL, "--out", "run").code == 0
     name = "x" * 300

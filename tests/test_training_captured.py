@@ -70,6 +70,7 @@ def test_training_is_captured_on_a_gpu(
     assert found.passed, found
 
 
+@pytest.mark.slow
 def test_what_is_not_captured_is_in_the_log_and_in_the_profile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

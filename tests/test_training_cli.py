@@ -83,6 +83,7 @@ def test_max_time_saves_and_exits_cleanly(cli: Cli, tmp_path: Path) -> None:
     assert result.code == 0 and load_newest(tmp_path / "run" / "state").values["step"] == step + 2
 
 
+@pytest.mark.slow
 def test_the_best_model_is_kept_by_its_test_scalar(cli: Cli, tmp_path: Path) -> None:
     options = ("--epochs", 4, "--lr", "0.05", "--save-every", 100, "--out", "run")
     assert cli("train", "vae", *SMALL, *options).code == 0
@@ -102,6 +103,7 @@ def test_out_of_memory_is_advice(cli: Cli, tmp_path: Path) -> None:
     assert result.code == 2 and "memory" in result.err and "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_a_profile_says_where_the_time_goes(cli: Cli, tmp_path: Path) -> None:
     options = ("--steps", 40, "--batch-size", 16, "--profile", "--out", "run")
     result = cli("train", "vae", *SMALL, *options)

@@ -248,6 +248,7 @@ def test_long_rounds_are_those_of_the_published_code(tmp_path: Path) -> None:
     assert [s for s in range(1, 16) if plain.end_at(s)] == [5, 10, 15]
 
 
+@pytest.mark.slow
 def test_a_run_of_long_rounds_moves_the_generator_when_the_round_is_over(
     cli: Callable[..., Result],
 ) -> None:
