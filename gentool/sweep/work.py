@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from gentool.console import say
 from gentool.errors import UserError, described, printable
 from gentool.files import user_errors
 from gentool.folder import Folder
+from gentool.subprocesses import environment, python
 from gentool.sweep.ledger import Ledger
 from gentool.sweep.plan import Cell, Sweep, read
 from gentool.train.lock import LOCK, locked
@@ -222,13 +222,13 @@ def _in_processes(group: Group, todo: list[Cell], jobs: int) -> list[str]:
 
 def _begin(group: Group, cell: Cell, jobs: int) -> Child:
     log = group.path / "logs" / f"{cell.name}.log"
-    command = [sys.executable, "-m", "gentool.sweep.child", str(group.path), cell.name]
+    command = python("-m", "gentool.sweep.child", str(group.path), cell.name)
     command += [group.left() or "", group.cache or ""]
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = {"OMP_NUM_THREADS": threads, **os.environ}
+    surroundings = {"OMP_NUM_THREADS": threads, **environment()}
     with _log(log) as file:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment
+            command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=surroundings
         )
     return Child(cell, process, log)
 
