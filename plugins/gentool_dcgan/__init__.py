@@ -22,13 +22,17 @@ class DCGANConfig:
         Literal["gaussian", "uniform"], Option("p(z): N(0, I), or uniform in [−1, 1]")
     ] = "gaussian"
     net: Annotated[
-        Literal["conv", "resnet"],
-        Option("conv: the paper's guidelines; resnet: the ResNets of SNGAN, with spectral norm"),
+        Literal["conv", "paper", "resnet"],
+        Option(
+            "conv: 4×4 kernels and as many halvings as fit, as in PyTorch's example; paper: the "
+            "authors' code, four layers of 5×5; resnet: those of SNGAN, with spectral norm"
+        ),
     ] = "conv"
     d_steps: Annotated[
         int | None,
         Option("discriminator updates a round; none: 1, and 5 for --net resnet", min=1),
     ] = None
+    g_steps: Annotated[int, Option("generator updates a round", min=1)] = 1
     width: Annotated[
         int,
         Option(

@@ -52,7 +52,7 @@ class DCGAN(Model):
         steps = c.d_steps or (5 if c.residual else 1)
         return [
             Player("discriminator", self.discriminator, self.discriminator_objective, one, steps),
-            Player("generator", self.generator, self.generator_objective, other),
+            Player("generator", self.generator, self.generator_objective, other, c.g_steps),
         ]
 
     def discriminator_objective(self, batch: Batch, step: Step) -> Objective:

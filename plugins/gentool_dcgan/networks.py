@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gentool.nn import ConvDiscriminator, ConvGenerator, ResDiscriminator, ResGenerator
 from gentool_dcgan import DCGANConfig
+from gentool_dcgan.paper import PaperDiscriminator, PaperGenerator
 
 
 def networks(config: DCGANConfig, shape: tuple[int, ...], told: int) -> tuple[nn.Module, nn.Module]:
@@ -22,6 +23,9 @@ def networks(config: DCGANConfig, shape: tuple[int, ...], told: int) -> tuple[nn
     if c.residual:
         generator = ResGenerator(shape, c.latent_dim, told, c.width)
         discriminator = ResDiscriminator(shape, told, c.width, pack=c.pack)
+    elif c.net == "paper":
+        generator = PaperGenerator(shape, c.latent_dim, told, c.width)
+        discriminator = PaperDiscriminator(shape, told, c.width, c.pack, batch_norm=not penalised)
     else:
         generator = Generator(shape, c.latent_dim, told, c.width)
         # A penalty on each image's own gradient forbids to mix the images of a batch.
