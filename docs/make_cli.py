@@ -29,6 +29,7 @@ VERBS = [
     ["sample"],
     ["evaluate"],
     ["verify"],
+    ["report"],
     ["export"],
     ["models"],
     ["data"],

@@ -87,7 +87,7 @@ FLOORS = [
     {"train"},
     {"metrics", "testing", "checkup", "sweep"},
     {"latent", "compare"},
-    {"restore"},
+    {"restore", "report"},
     {"explore"},
     {"verify"},
     {"api"},

@@ -41,6 +41,7 @@ class Root(LazyGroup):
         "explore": Verb("gentool.cli.explore:explore", "Play with a model in a browser."),
         "evaluate": Verb("gentool.cli.evaluate:evaluate", "Judge trained models.", "Judge"),
         "verify": Verb("gentool.cli.verify:verify", "Reproduce published numbers.", "Judge"),
+        "report": Verb("gentool.cli.report:report", "Write a page on some runs.", "Judge"),
         "export": Verb("gentool.cli.export:export", "Write a model in another format."),
         "models": Verb("gentool.cli.models:models", "List the installed models.", "Extend"),
         "data": Verb("gentool.cli.data:app", "List data sources, and look at one.", "Extend"),

@@ -63,7 +63,7 @@ class Member:
 
 def find(names: Iterable[str | os.PathLike[str]]) -> list[Member]:
     """The runs of those names, a sweep's folder standing for its runs; raises UserError."""
-    paths: dict[Path, str] = {}
+    paths: dict[Path, tuple[Path, str]] = {}
     for name in names:
         path = runs.find(os.fspath(name)).path
         found = members(path) if is_sweep(path) else [path]
@@ -71,8 +71,8 @@ def find(names: Iterable[str | os.PathLike[str]]) -> list[Member]:
             raise UserError(f"the sweep {printable(str(path))} has no runs yet")
         for one in found:
             label = f"{path.resolve().name}/{one.name}" if one != path else path.resolve().name
-            paths.setdefault(one.resolve(), label)
-    return [member(Run(path), label) for path, label in paths.items()]
+            paths.setdefault(one.resolve(), (one, label))
+    return [member(Run(path), label) for path, label in paths.values()]
 
 
 def member(run: Run, name: str) -> Member:
