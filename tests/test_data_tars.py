@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import awkward, make_folder
 from PIL import Image
 
 from gentool.data import DataOptions, load
@@ -220,3 +221,14 @@ def test_mutated_tars_load_or_are_one_sentence(tmp_path: Path) -> None:
             load(DataOptions(data=str(path), on_bad_file="skip"))
         except UserError as error:
             assert "\n" not in str(error)
+
+
+def test_awkward_images_meet_the_same_care_as_in_a_folder(tmp_path: Path) -> None:
+    files = awkward()
+    tar = packed(tmp_path / "a.tar", files.items())
+    asked = {"size": "6", "on_bad_file": "skip", "holdout": 0.0}
+    ours = load(DataOptions(data=str(tar), **asked))
+    theirs = load(DataOptions(data=make_folder(tmp_path / "folder", files), **asked))
+    assert np.array_equal(ours.train.x, theirs.train.x)
+    assert ours.report == theirs.report and ours.report.broken_count == 2
+    assert {"CMYK", "RGBA"} <= ours.report.modes.keys() and "several frames" in ours.report.notes[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import awkward, make_folder
 from PIL import Image
 
 from gentool.data import DataOptions, load
@@ -111,3 +112,15 @@ def test_a_reader_that_dies_is_one_sentence(
     monkeypatch.setattr("gentool.subprocesses.python", lambda *arguments: dies)
     with pytest.raises(UserError, match="damaged: reading it ends the reader"):
         load(DataOptions(data=str(tmp_path / "a.parquet")))
+
+
+def test_awkward_images_meet_the_same_care_as_in_a_folder(tmp_path: Path) -> None:
+    files = awkward()
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": data, "path": name} for name, data in files.items()]
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), tmp_path / "a.parquet")
+    asked = {"size": "6", "on_bad_file": "skip", "holdout": 0.0}
+    ours = load(DataOptions(data=str(tmp_path / "a.parquet"), **asked))
+    theirs = load(DataOptions(data=make_folder(tmp_path / "folder", files), **asked))
+    assert np.array_equal(ours.train.x, theirs.train.x)
+    assert ours.report == theirs.report and ours.report.broken_count == 2
