@@ -109,6 +109,14 @@ def test_several_at_a_time(cli: Cli) -> None:
     assert Path("s/logs/lr=0.001.log").is_file()
 
 
+def test_who_is_stopped_while_starting_has_not_failed(cli: Cli) -> None:
+    options = ("sweep", "vae", *SMALL, "--steps", 4, "--seeds", "0-1", "--jobs", 2)
+    done = cli(*options, "--out", "s", "--max-time", "0.2")
+    assert done.code == 0 and "go on with: gentool resume s" in done.err, done.err
+    assert "failed" not in done.err and not Path("s/results.jsonl").exists()
+    assert cli("resume", "s").code == 0 and len(results(Path("s"))) == 2
+
+
 def test_a_run_killed_before_its_config_begins_anew(cli: Cli) -> None:
     (Path("s") / "seed=0" / "samples").mkdir(parents=True)
     (Path("s") / "seed=0" / ".config.aaaaaaaa.tmp.json").write_text("{")

@@ -13,10 +13,8 @@ from gentool.console import say, warnings_as_lines
 from gentool.errors import UserError
 from gentool.folder import Folder
 from gentool.sweep.plan import read
-from gentool.sweep.work import BUSY, STOPPED, Busy, train_cell
+from gentool.sweep.work import BUSY, MISTAKE, STOPPED, Busy, train_cell
 from gentool.train.stopping import Stopped
-
-MISTAKE = 2
 
 
 def main(path: str, name: str, limit: str, cache: str) -> int:

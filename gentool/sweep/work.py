@@ -24,8 +24,9 @@ from gentool.train.lock import LOCK, locked
 from gentool.train.stopping import Stopped, StopRequest, parse_duration
 
 POLL_SECONDS = 0.05
-STOPPED, BUSY = 3, 4
-"""Exit codes of a child: everything is saved, but there is more to do; another process has it."""
+MISTAKE, STOPPED, BUSY = 2, 3, 4
+"""Exit codes of a child: what a user can mend; everything is saved, but there is more to do;
+another process has the run."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _in_processes(group: Group, todo: list[Cell], jobs: int) -> list[str]:
                 if reason is not None:
                     _end(going)
                     for child in going:
-                        _ended(group, child, left)
+                        _ended(group, child, left, asked=True)
                     raise group.stopped(reason)
                 while waiting and len(going) < jobs:
                     going.append(_begin(group, waiting.pop(0), jobs))
@@ -250,8 +251,16 @@ def _end(going: list[Child]) -> None:
             child.process.stdin.close()
 
 
-def _ended(group: Group, child: Child, left: list[str]) -> None:
+def _ended(group: Group, child: Child, left: list[str], asked: bool = False) -> None:
+    """Note how a child ended.
+
+    Args:
+        asked: it was told to stop; one that was still starting dies of the signal, and has not
+            failed.
+    """
     code = child.process.wait()
+    if asked and code not in (0, MISTAKE):
+        code = STOPPED
     if child.process.stdin is not None:
         child.process.stdin.close()
     if code == 0:
