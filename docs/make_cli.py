@@ -34,6 +34,7 @@ VERBS = [
     ["models"],
     ["data"],
     ["data", "list"],
+    ["data", "fetch"],
     ["data", "inspect"],
     ["runs"],
     ["runs", "list"],
