@@ -29,7 +29,8 @@ FROM_THE_ROOT = {
 """Pages that lie beside this folder, by their names on the site."""
 
 GROUPS = {
-    "Use": ["cli", "python", "data", "runs", "latent", "restore", "explore", "page", "evaluate"],
+    "Use": ["cli", "training", "python", "data", "runs", "sweeps", "evaluate"],
+    "Play": ["latent", "restore", "explore", "page", "export"],
     "Models": ["models/vae", "models/gan", "models/dcgan", "models/wgan"],
     "Kernels": ["ops", "kernels", "performance"],
     "Extend": ["plugins", "architecture", "reliability"],
