@@ -124,6 +124,12 @@ def test_what_is_broken_and_why():
 
     assert reason(b"") == "is empty"
     assert reason(b"just some words\n") == "is a text file, not an image"
+    assert reason("wörter, ".encode() * 100) == "is a text file, not an image"
+    for cut in (2, 3, 4):  # of which no byte is below 32
+        assert "damaged JPEG" in reason(good[:cut])
+    assert reason(good[:11]) == "cannot be decoded (Truncated File Read)"
+    assert "damaged PNG" in reason(b"\x89PNG and then words")
+    assert "none of the formats" in reason(bytes(range(200, 256)) * 4)
     assert "none of the formats" in reason(bytes(100))
     assert "truncated" in reason(good[: len(good) // 2])
     assert reason(encoded(noise(64, 64))[:-30])

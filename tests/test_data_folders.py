@@ -88,6 +88,10 @@ def test_broken_files_are_named_and_counted(tmp_path):
     place = make_folder(tmp_path / "set", files)
     message = refused(data=place)
     assert "a/words.jpg is a text file" in message and "2 of 22" in message and "skip" in message
+    (Path(place) / "a" / "words.jpg").unlink()
+    one = refused(data=place)
+    assert "1 of 21 images" in one and "mend or remove it" in one
+    (Path(place) / "a" / "words.jpg").write_bytes(b"these are words")
     data = load(DataOptions(data=place, on_bad_file="skip"))
     assert data.report.broken_count == 2 and len(data.train) + len(data.test) == 20
     assert {bad.name for bad in data.report.broken} == {"a/words.jpg", "b/cut.png"}

@@ -7,8 +7,10 @@ profiles; of several frames the first is taken; the EXIF orientation is applied.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,7 +97,7 @@ def decode(data: bytes, target: Target) -> Decoded:
         raise BadImageError("needs more memory than there is") from None
     except Exception as error:  # decoders meet damaged files with exceptions of every type
         reason = re.sub(r"<[^>]*>", "", f"{error}" or type(error).__name__)
-        raise BadImageError(printable(reason, 120)) from None
+        raise BadImageError(f"cannot be decoded ({printable(reason, 120)})") from None
 
 
 def _decode(data: bytes, target: Target) -> Decoded:
@@ -190,10 +192,25 @@ def _planes(image: Image.Image, target: Target) -> np.ndarray:
     return pixels.transpose(2, 0, 1)
 
 
+_BEGINNINGS = {
+    b"\xff\xd8": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+"""How files of the formats begin."""
+
+
 def _what_else(data: bytes) -> str:
     if not data:
         return "is empty"
-    head = data[:512]
-    if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
-        return "is a text file, not an image"
+    for begins, name in _BEGINNINGS.items():
+        if data.startswith(begins):
+            return f"is a damaged {name}: it begins as one, and its header is cut or wrong"
+    with contextlib.suppress(UnicodeDecodeError):  # incremental: a letter may be cut at the end
+        text = getincrementaldecoder("utf-8")().decode(data[:512])
+        if all(c.isprintable() or c in "\t\n\r\f" for c in text):
+            return "is a text file, not an image"
     return "is in none of the formats that gentool reads (JPEG, PNG, GIF, WebP, BMP, TIFF, PPM)"

@@ -75,7 +75,7 @@ def load_images(
                 found = found._replace(tables=[], known=())
             found = found._replace(tables=[*found.tables, *map(of_path, tables)])
             loaded = _Decoder(request, key, found, decoders).run()
-    _enforce(loaded.report, request)
+    _enforce(loaded, request)
     return loaded
 
 
@@ -92,13 +92,15 @@ def _own_tables(request: Request) -> list[Path]:
     return [path]
 
 
-def _enforce(report: Report, request: Request) -> None:
+def _enforce(loaded: Loaded, request: Request) -> None:
+    report = loaded.report
     if report.broken_count and request.options.on_bad_file == "fail":
-        total, first = report.broken_count + sum(report.sizes.values()), report.broken[0]
+        good = len(loaded.train) + (0 if loaded.test is None else len(loaded.test))
+        first, them = report.broken[0], "it" if report.broken_count == 1 else "them"
         raise UserError(
             f"{printable(str(request.path))}: {first.name} {first.reason}; {report.broken_count:,} "
-            f"of {total:,} images cannot be used (gentool data inspect lists them); mend or "
-            "remove them, or leave them out with --on-bad-file skip"
+            f"of {report.broken_count + good:,} images cannot be used (gentool data inspect lists "
+            f"{them}); mend or remove {them}, or leave {them} out with --on-bad-file skip"
         )
 
 
