@@ -70,10 +70,10 @@ class Field:
         """The bounds in words, e.g. ``at least 1``; empty without bounds."""
         o = self.option
         parts = [
-            f"at least {o.min:g}" if o.min is not None else "",
-            f"more than {o.above:g}" if o.above is not None else "",
-            f"at most {o.max:g}" if o.max is not None else "",
-            f"less than {o.below:g}" if o.below is not None else "",
+            f"at least {_bound(o.min)}" if o.min is not None else "",
+            f"more than {_bound(o.above)}" if o.above is not None else "",
+            f"at most {_bound(o.max)}" if o.max is not None else "",
+            f"less than {_bound(o.below)}" if o.below is not None else "",
         ]
         return " and ".join(p for p in parts if p)
 
@@ -90,6 +90,14 @@ class Field:
     @staticmethod
     def show_one(value: Any) -> str:
         return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _bound(value: float) -> str:
+    """A bound as people read it: 1e+06 as 1,000,000, and 2⁶³ − 1 as what it is."""
+    if value != int(value) or abs(value) < 10_000:
+        return f"{value:g}"
+    bits = (int(value) + 1).bit_length() - 1
+    return f"2^{bits} - 1" if bits > 30 and int(value) + 1 == 2**bits else f"{int(value):,}"
 
 
 @lru_cache(maxsize=64)

@@ -382,3 +382,10 @@ def test_curves_film_and_card_are_there_while_training(
     # Of the epoch before; a film takes three pictures, and the first is drawn before training.
     both = ["curves.png", "README.md"]
     assert seen == [[], both, [*both, "samples.gif"], [*both, "samples.gif"]]
+
+
+def test_help_reads_well(cli: Cli) -> None:
+    shown = cli("train", "dcgan", "--help").out
+    assert "Radford et al.." not in shown and "e+" not in shown and "<str>" not in shown
+    joined = " ".join(shown.split())
+    assert "at most 2^63 - 1" in joined and "at most 1,000,000,000" in joined

@@ -96,5 +96,5 @@ def single_command(
 
 
 def _help(spec: Any) -> str:
-    summary = spec.summary[:1].upper() + spec.summary[1:] + "."
+    summary = spec.summary[:1].upper() + spec.summary[1:].rstrip(".") + "."
     return f"{summary}\n\n{spec.paper}." if spec.paper else summary
