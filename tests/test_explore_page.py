@@ -97,8 +97,9 @@ def test_every_tab_of_each_kind_of_model(browser: Any, trained: Callable[..., Pa
             page.page.select_option("#run", str(index))
             for tab in facts["tabs"]:
                 page.open(tab)
-                page.page.wait_for_selector("#command:not(:empty)")
-                assert page.page.inner_text("#command").startswith("gentool "), tab
+                if tab != "restore":  # which has a line once something was restored
+                    page.page.wait_for_selector("#command:not(:empty)")
+                    assert page.page.inner_text("#command").startswith("gentool "), tab
                 page.check()
 
 
@@ -161,7 +162,9 @@ def test_it_fits_a_phone_in_the_dark(browser: Any, trained: Callable[..., Path])
         page.page.wait_for_selector("#tab-samples")
         for tab in client.ask("info").facts["runs"][0]["tabs"]:
             page.open(tab)
-            page.page.wait_for_selector("#command:not(:empty)")
+            page.page.wait_for_selector(
+                "#restore-pad" if tab == "restore" else "#command:not(:empty)"
+            )
             wide = page.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= 375, tab
         dark = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -266,4 +269,37 @@ def test_a_mixture_is_dragged_played_and_saved(
         page.page.click("#mix-play")
         page.wait_shown("#mix-picture", 12)
         page.page.click("#mix-play")
+        page.check()
+
+
+def test_a_painted_hole_is_restored_and_can_be_stopped(
+    browser: Any, trained: Callable[..., Path], cli: Callable[..., Any]
+) -> None:
+    trained("vae", *VAE)
+    with exploring("vae") as client:
+        page = Watched(browser, client.explorer.url)
+        page.open("restore")
+        page.page.wait_for_selector("#restore-image-examples button")
+        page.page.fill("#restore-warmup", "5")
+        page.page.fill("#restore-draws", "5")
+        box = page.page.locator("#restore-pad").bounding_box()
+        page.page.mouse.click(box["x"] + 60, box["y"] + 40)
+        page.page.click("#restore-go")
+        page.wait_shown("#restore-result")
+        for name, file in (("Save hole", "hole.png"), ("Save picture", "saved.png")):
+            with page.page.expect_download() as saved:
+                page.page.click(f"text={name}")
+            saved.value.save_as(file)
+        run_line(cli, page.page.inner_text("#command"))
+        assert Path("restored.png").read_bytes() == Path("saved.png").read_bytes()
+        assert page.page.locator("#restore-arrivals canvas").count() == 8
+        page.page.fill("#restore-draws", "5000")
+        page.page.click("#restore-go")
+        page.page.wait_for_selector("#restore-arrivals canvas")
+        page.page.click("#restore-go")
+        page.page.wait_for_function(
+            "() => document.querySelector('#restore-status').textContent.startsWith('stopped')"
+        )
+        page.open("samples")  # the worker is free again
+        page.wait_shown("#grid")
         page.check()

@@ -42,6 +42,7 @@ class Explorer:
         self.session, self.worker = session, Worker()
         for subject in session.subjects:
             subject.pause = self.worker.breathe
+            subject.report = lambda answer: self.worker.tell(wire.frame(answer))
         self.token = secrets.token_urlsafe(24)
         self.socket = listen(host, port)
         self.host, self.port = host, int(self.socket.getsockname()[1])

@@ -13,6 +13,7 @@ import torch
 from gentool import runs
 from gentool.data.dataset import Dataset
 from gentool.errors import UserError, printable
+from gentool.explore.wire import Answer
 from gentool.latent.locate import Locator
 from gentool.latent.playable import PlayableModel, load
 from gentool.latent.prior import Prior, measure
@@ -29,6 +30,7 @@ class Subject:
         run: None for a lone file.
         loaded: None for a run that has no model yet; its training can be followed.
         pause: called during long work, so that others may be answered.
+        report: sends an answer of long work before the last one, which it returns.
         kept: what tabs computed once, by their own keys.
     """
 
@@ -36,6 +38,7 @@ class Subject:
     run: Run | None
     loaded: PlayableModel | None
     pause: Callable[[], None] = lambda: None
+    report: Callable[[Answer], None] = lambda answer: None
     kept: dict[Any, Any] = field(default_factory=dict)
 
     @property

@@ -88,6 +88,11 @@ class Worker:
             self._answer(job)
         self._current = long
 
+    def tell(self, frame: bytes) -> None:
+        """Called by long work, in this thread: send a frame of its answer before it returns."""
+        if self._current is not None and threading.current_thread() is self._thread:
+            self._current.put(frame)
+
     def close(self) -> None:
         """Take no more; what runs is left to end with the process."""
         with self._changed:

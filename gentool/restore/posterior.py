@@ -87,6 +87,7 @@ def draw_posterior(
     labels: Tensor | None = None,
     progress: Progress = lambda what, done, total: None,
     stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[int, Tensor, Tensor | None], None] = lambda step, u, labels: None,
 ) -> Draws:
     """Run the chains.
 
@@ -94,6 +95,8 @@ def draw_posterior(
         start: (N·C, D) in whitened coordinates, the chains of an image beside each other.
         labels: int64 (N·C,) for a class-conditional model: each chain keeps its own.
         stop: asked after every step; True ends the chains with what there is.
+        watch: shown after every step where the chains are, (N·C, D) in whitened coordinates, and
+            their labels; not to be kept or changed.
     """
     n, c = len(target), schedule.chains
     rows = torch.arange(n, device=target.device).repeat_interleave(c)
@@ -117,6 +120,7 @@ def draw_posterior(
                     kept.append(state.u.cpu().clone())
                     values.append(state.value.cpu().clone())
             progress("drawing chains", step + 1, total)
+            watch(step + 1, state.u, state.labels)
             if stop() and step + 1 < total:
                 ended = True
                 break

@@ -79,6 +79,7 @@ def restore(
     labels: Tensor | None = None,
     progress: Progress = lambda what, done, total: None,
     stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[int, Callable[[], Tensor]], None] = lambda step, images: None,
 ) -> Restoration:
     """Restore the images of a measurement.
 
@@ -92,6 +93,8 @@ def restore(
         labels: int64 (N,) for a class-conditional model; None leaves the class open: chains and
             restarts share the classes out.
         stop: asked after every step of the chains; True ends them with what there is.
+        watch: told after every step of the chains; what it is given draws the first image as its
+            chains have it now, (C, *shape).
 
     Raises:
         UserError: where the model or the measurement does not allow what is asked.
@@ -109,8 +112,20 @@ def restore(
     name = "hmc" if sampler == "auto" else sampler
     kernel = SAMPLERS[name](target, chains)
     begin = start(target, chains, labels=labels, seed=seed, progress=progress)
+
+    def seen(step: int, u: Tensor, now: Tensor | None) -> None:
+        own = None if now is None else now[:chains]
+        watch(step, lambda: _images(target, target.whitening.to_z(u[:chains]), own, 0))
+
     draws = draw_posterior(
-        target, kernel, begin.u, schedule, labels=begin.labels, progress=progress, stop=stop
+        target,
+        kernel,
+        begin.u,
+        schedule,
+        labels=begin.labels,
+        progress=progress,
+        stop=stop,
+        watch=seen,
     )
     shown, averaged = _evenly(draws, samples), _evenly(draws, AVERAGED)
     notes = _notes(target, draws, schedule, sampler)

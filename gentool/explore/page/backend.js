@@ -1,6 +1,7 @@
 // What answers the page's questions. A tab knows nothing but this interface:
 //
 //   call(tab, verb, question, onAnswer) -> Promise<Answer | null>
+//   cancel(tab, verb): ends what is under way, whose promise gives null; a backend may lack it
 //
 // with Answer = {facts, parts, command}; a part is {kind: "pixels", shape: [h, w, c], data},
 // {kind: "floats", shape, data} or {kind: "file", type, name, data}. Long work gives several

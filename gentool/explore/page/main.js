@@ -3,10 +3,11 @@ import { element } from "./draw.js";
 import { mixTab } from "./mix.js";
 import { planeTab } from "./plane.js";
 import { reconstructTab } from "./reconstruct.js";
+import { restoreTab } from "./restore.js";
 import { samplesTab } from "./samples.js";
 import { slidersTab } from "./sliders.js";
 
-const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab, mixTab];
+const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab, mixTab, restoreTab];
 
 export function startPage(backend, info) {
   const byId = (id) => document.getElementById(id);
@@ -23,6 +24,7 @@ export function startPage(backend, info) {
       backend,
       current,
       call: (tab, verb, question, onAnswer) => backend.call(tab, verb, { run: state.run, ...question }, onAnswer),
+      cancel: (tab, verb) => backend.cancel?.(tab, verb),
       command: (line) => { if (current()) showCommand(line); },
       fail: (error) => { if (current()) showTrouble(error.message); },
       clear: () => { if (current()) byId("trouble").hidden = true; },

@@ -6,6 +6,7 @@ export class ServerBackend {
   constructor(token) {
     this.token = token;
     this.who = Math.random().toString(36).slice(2, 12);
+    this.under = new Map();
   }
 
   async info() {
@@ -17,10 +18,27 @@ export class ServerBackend {
     return this.post(`/api/${tab}/${verb}`, file ? withFile(text, file) : text, onAnswer);
   }
 
+  cancel(tab, verb) {
+    this.under.get(`/api/${tab}/${verb}`)?.abort();
+  }
+
   async post(address, body, onAnswer) {
+    const abort = new AbortController();
+    this.under.set(address, abort);
+    try {
+      return await this.asked(address, body, onAnswer, abort.signal);
+    } catch (error) {
+      if (abort.signal.aborted) return null;
+      throw error;
+    } finally {
+      if (this.under.get(address) === abort) this.under.delete(address);
+    }
+  }
+
+  async asked(address, body, onAnswer, signal) {
     let response;
     try {
-      response = await fetch(address, { method: "POST", body, headers: { "X-Gentool-Token": this.token } });
+      response = await fetch(address, { method: "POST", body, signal, headers: { "X-Gentool-Token": this.token } });
     } catch {
       throw new Error(API_TIMEOUT_TEXT);
     }
