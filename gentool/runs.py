@@ -10,6 +10,7 @@ runs/vae-mnist-001/
     samples.gif         the same as a film
     curves.png          the metrics as curves
     README.md           the model card
+    history/000469.safetensors  the weights by step, with --keep-history
     state/step-000469/  checkpoints for `gentool resume`
 """
 

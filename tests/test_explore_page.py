@@ -303,3 +303,35 @@ def test_a_painted_hole_is_restored_and_can_be_stopped(
         page.open("samples")  # the worker is free again
         page.wait_shown("#grid")
         page.check()
+
+
+def test_the_film_is_scrubbed_and_a_run_is_followed(
+    browser: Any, trained: Callable[..., Path], cli: Callable[..., Any]
+) -> None:
+    trained("ring", "wgan", "--data", "ring", "--steps", 6, "--keep-history", 3)
+    vae = trained("vae", *VAE)
+    with exploring("ring", "vae") as client:
+        page = Watched(browser, client.explorer.url)
+        page.open("training")
+        page.wait_shown("#training-points-0")
+        before = page.pixels("#training-points-0")
+        page.page.focus("#training-scrubber")
+        page.page.keyboard.press("Home")
+        page.page.wait_for_function(
+            "() => document.querySelector('#command').textContent.includes('000000')"
+        )
+        assert (page.pixels("#training-points-0") != before).any()
+        page.page.click("#training-play")
+        page.page.wait_for_function(
+            "() => document.querySelector('#command').textContent.includes('000006')"
+        )
+        page.page.select_option("text=Beside", "1")
+        page.wait_shown("#training-picture-1")
+        page.page.select_option("#run", "1")
+        page.wait_shown("#training-charts")
+        drawn = int(page.page.get_attribute("#training-charts", "data-shown"))
+        with (vae / "metrics.jsonl").open("a") as file:
+            file.write('{"epoch": 3, "step": 999, "split": "train", "loss": 1.5}\n')
+        page.wait_shown("#training-charts", drawn + 1)
+        assert "1.5" in page.page.inner_text("#training-charts")
+        page.check()

@@ -125,9 +125,12 @@ def _app(session: Session, worker: Worker) -> Starlette:
         kind = TYPES.get(PurePosixPath(name).suffix, "text/plain")
         return Response(page[name].read_bytes(), media_type=kind)
 
-    async def info(request: Request) -> Response:
-        facts = {"runs": [_facts(one) for one in session.subjects]}
-        return Response(wire.frame(wire.Answer(facts)), media_type=FRAMES)
+    def every_run(subject: Subject, ask: wire.Ask) -> wire.Answer:
+        for one in session.subjects:
+            one.refresh()
+        return wire.Answer({"runs": [_facts(one) for one in session.subjects]})
+
+    info = _asked(session, worker, "/api/info", every_run, False, wire.Ask.read)
 
     routes = [
         Route("/", static),
@@ -180,6 +183,7 @@ def _asked(
 def _frames(function: Function, subject: Subject, ask: wire.Ask) -> Iterator[bytes]:
     """In the worker's thread: every answer as a frame, and what went wrong as the last."""
     try:
+        subject.refresh()
         found = function(subject, ask)
         for answer in [found] if isinstance(found, wire.Answer) else found:
             yield wire.frame(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Subject:
         pause: called during long work, so that others may be answered.
         report: sends an answer of long work before the last one, which it returns.
         kept: what tabs computed once, by their own keys.
+        device: where models are loaded to.
+        signature: which model file was loaded.
     """
 
     word: str
@@ -40,6 +43,8 @@ class Subject:
     pause: Callable[[], None] = lambda: None
     report: Callable[[Answer], None] = lambda answer: None
     kept: dict[Any, Any] = field(default_factory=dict)
+    device: torch.device | str = "cpu"
+    signature: tuple[int, int] | None = None
 
     @property
     def model(self) -> PlayableModel:
@@ -63,6 +68,20 @@ class Subject:
 
     def progress(self, what: str, done: int, total: int) -> None:
         self.pause()
+
+    def refresh(self) -> None:
+        """Load the model again where training has written a newer one; in the worker's thread."""
+        if self.run is None or (self.loaded is not None and self.signature is None):
+            return  # a lone file, or one that was named itself
+        now = _signature(self.run)
+        if now == self.signature or now is None:
+            return
+        with contextlib.suppress(UserError):  # half there, or of a plugin that is not here
+            self.loaded = load(str(self.run.path), self.device)
+            self.kept.clear()
+            for name in ("prior", "locator"):
+                self.__dict__.pop(name, None)
+        self.signature = now
 
     def remember(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` gives, made once."""
@@ -119,8 +138,22 @@ def open_one(word: str | None, device: torch.device | str = "cpu") -> Subject:
         run = _started(word)
         if run is None:
             raise
-        return Subject(str(run.path), run, None)
-    return Subject(_name(word, source), source.run, load(word, device))
+        return Subject(str(run.path), run, None, device=device)
+    # A file that was named itself stays what it is while its run goes on.
+    run = None if source.named_file else source.run
+    signature = None if run is None else _signature(run)
+    subject = Subject(_name(word, source), source.run, load(word, device), device=device)
+    subject.signature = signature
+    return subject
+
+
+def _signature(run: Run) -> tuple[int, int] | None:
+    """What changes whenever another model file takes the place of the last."""
+    try:
+        found = run.model.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _started(word: str | None) -> Run | None:

@@ -19,6 +19,7 @@ from gentool.hooks import Events
 from gentool.model import Model
 from gentool.runs import Run
 from gentool.train.display import Display, FollowedDisplay, TerminalDisplay
+from gentool.train.history import History
 from gentool.train.log import MetricsLog
 from gentool.train.pictures import Pictures
 from gentool.train.profiling import Profile
@@ -127,6 +128,7 @@ class RunRecorder(Recorder):
         self.watchdog = Watchdog(model, dataset, settings, device, best, source)
         self.events = Events(settings.log or ())
         self.saver = Saver(folder, header, settings.keep)
+        self.history = History(folder, header, model, settings.keep_history)
         self.profile = Profile(folder if settings.profile else None)
         self.follower = follower
         self._told: set[str] = set()
@@ -159,6 +161,7 @@ class RunRecorder(Recorder):
     def begin(self, total: int, per_epoch: int, batch_size: int, step: int) -> None:
         """Open the log, and show a training that stands at `step`."""
         self._log()
+        self.history.begin(total, step)
         facts = total, per_epoch, batch_size, step
         if self.follower is None:
             self.display = TerminalDisplay(*facts)
@@ -178,6 +181,7 @@ class RunRecorder(Recorder):
         """After every step; `loss` waits for the device, so it is asked a few times a second."""
         self.now = step
         self.profile.step()
+        self.history.stepped(step)
         if self.display.due():
             self.display.step(step, loss())
         if self.status.due():

@@ -85,6 +85,10 @@ class TrainSettings:
         int, Option("samples compared with data after an epoch; 0: never", min=0, max=100_000)
     ] = 2000
     keep: Annotated[int, Option("newest checkpoints to keep", min=1)] = 2
+    keep_history: Annotated[
+        int,
+        Option("about so many small snapshots to keep, for gentool explore", min=0, max=100_000),
+    ] = 0
     log: Annotated[
         tuple[str, ...] | None, Option("plugins that follow the run, such as tensorboard")
     ] = None

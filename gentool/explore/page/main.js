@@ -6,8 +6,9 @@ import { reconstructTab } from "./reconstruct.js";
 import { restoreTab } from "./restore.js";
 import { samplesTab } from "./samples.js";
 import { slidersTab } from "./sliders.js";
+import { trainingTab } from "./training.js";
 
-const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab, mixTab, restoreTab];
+const TABS_KNOWN = [samplesTab, planeTab, slidersTab, reconstructTab, mixTab, restoreTab, trainingTab];
 
 export function startPage(backend, info) {
   const byId = (id) => document.getElementById(id);

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from gentool.explore.session import Subject
-from gentool.explore.tabs import mix, plane, reconstruct, restore, samples, sliders
+from gentool.explore.tabs import mix, plane, reconstruct, restore, samples, sliders, training
 from gentool.explore.tabs.tab import Tab
 
-TABS: tuple[Tab, ...] = (samples.TAB, plane.TAB, sliders.TAB, reconstruct.TAB, mix.TAB, restore.TAB)
+TABS: tuple[Tab, ...] = (
+    samples.TAB,
+    plane.TAB,
+    sliders.TAB,
+    reconstruct.TAB,
+    mix.TAB,
+    restore.TAB,
+    training.TAB,
+)
 
 
 def fitting(subject: Subject) -> list[Tab]:
