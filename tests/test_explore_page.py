@@ -323,7 +323,7 @@ def test_the_film_is_scrubbed_and_a_run_is_followed(
         assert (page.pixels("#training-points-0") != before).any()
         page.page.click("#training-play")
         page.page.wait_for_function(
-            "() => document.querySelector('#command').textContent.includes('000006')"
+            "() => document.querySelector('#command').textContent.includes('sample ring --n')"
         )
         page.page.select_option("text=Beside", "1")
         page.wait_shown("#training-picture-1")

@@ -89,7 +89,7 @@ def frames(subject: Subject, ask: Ask) -> Answer:
             found |= {int(match[1]): "picture" for match in names if match}
         found |= dict.fromkeys(steps_of(folder), "history")
     every = [{"step": step, "kind": kind} for step, kind in sorted(found.items())]
-    if subject.loaded is not None and not (every and every[-1]["kind"] == "history"):
+    if subject.loaded is not None:  # with --ema it is the average, which snapshots are not
         every.append({"step": None, "kind": "model"})
     return Answer({"frames": every, "points": _kind(subject) == "points"})
 
