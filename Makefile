@@ -47,6 +47,7 @@ torture: $(VENV)/tested
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/fuzz.py --count 100000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/hammer.py cache --count 10000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/hammer.py lock --count 50000
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/explore.py --count 10000
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/kernels.py --device cpu --quick

@@ -17,12 +17,14 @@ from gentool.version import __version__
 if TYPE_CHECKING:
     from gentool.api import TrainedRun, evaluate, resume, train
     from gentool.errors import UserError
+    from gentool.explore.explorable import ExplorableModel, load
     from gentool.latent.playable import PlayableModel
     from gentool.loading import LoadedModel
-    from gentool.restore.restorable import RestorableModel, load
+    from gentool.restore.restorable import RestorableModel
     from gentool.train.progress import TrainProgress
 
 __all__ = [
+    "ExplorableModel",
     "LoadedModel",
     "PlayableModel",
     "RestorableModel",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ExplorableModel": "gentool.explore.explorable",
     "LoadedModel": "gentool.loading",
     "PlayableModel": "gentool.latent.playable",
     "RestorableModel": "gentool.restore.restorable",
@@ -44,7 +47,7 @@ _HOMES = {
     "TrainedRun": "gentool.api",
     "UserError": "gentool.errors",
     "evaluate": "gentool.api",
-    "load": "gentool.restore.restorable",
+    "load": "gentool.explore.explorable",
     "resume": "gentool.api",
 }
 

@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from gentool.spec import DownloadInfo, ExporterInfo, MetricInfo, ModelSpec, OperatorInfo, SourceInfo
+from gentool.spec import (
+    DownloadInfo,
+    ExporterInfo,
+    MetricInfo,
+    ModelSpec,
+    OperatorInfo,
+    PanelInfo,
+    SourceInfo,
+)
 
 if TYPE_CHECKING:
     from gentool.runs import Run
@@ -73,6 +81,11 @@ def gentool_logger_ready() -> None:
 
     One that cannot work, since a package is missing, say, raises `UserError` here.
     """
+
+
+@hookspec
+def gentool_panels(register: Callable[[PanelInfo], None]) -> None:
+    """Register panels for ``gentool explore``: controls, and a function to pictures or numbers."""
 
 
 @hookspec

@@ -220,6 +220,50 @@ class DownloadInfo:
     published: str
 
 
+@dataclass(frozen=True)
+class Control:
+    """One thing that can be set in a panel of ``gentool explore``.
+
+    Attributes:
+        name: its label, and the key under which the panel's function finds its value.
+        kind: "number" or "whole" within `low` and `high`; "choice" of `choices`; "point", of which
+            the function is given the latent, float32 (1, *latent_shape).
+        default: at first; a point begins at seed 0.
+    """
+
+    name: str
+    kind: Literal["number", "whole", "choice", "point"] = "number"
+    low: float = 0.0
+    high: float = 1.0
+    default: float | str = 0.0
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PanelInfo:
+    """One panel of ``gentool explore``; it needs no JavaScript.
+
+    Attributes:
+        name: lower-case letters, digits and dashes.
+        title: of its tab.
+        function: ``"package.module:function"``, called as function(model, values) with a
+            `gentool.PlayableModel` and what its controls say, by name. It returns a dict: a number
+            or text by its name, or pictures, (C, H, W) or (N, C, H, W) in [0, 1].
+        help: a line above the controls.
+        controls: what can be set.
+        needs: the capability without which it does not appear.
+        data: kinds of data for which it appears.
+    """
+
+    name: str
+    title: str
+    function: str
+    help: str = ""
+    controls: tuple[Control, ...] = ()
+    needs: Capability = "sample"
+    data: tuple[Literal["image", "points"], ...] = ("image", "points")
+
+
 Better = Literal["lower", "higher", "near"]
 
 Compares = Literal["features", "examples", "samples", "model"]

@@ -77,7 +77,9 @@ class Guard:
             await response(scope, receive, send)
             return
         except (TimeoutError, ConnectionError):
-            return  # it never sent the rest; the connection is closed without an answer
+            response = PlainTextResponse("it did not arrive whole", 400, {"connection": "close"})
+            await response(scope, receive, send)
+            return
         await self.app(scope, _once(body, receive), send)
 
     def refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:

@@ -1,6 +1,7 @@
 // The page: runs, tabs, and what all tabs share.
 import { element } from "./draw.js";
 import { mixTab } from "./mix.js";
+import { panelTab } from "./panels.js";
 import { planeTab } from "./plane.js";
 import { reconstructTab } from "./reconstruct.js";
 import { restoreTab } from "./restore.js";
@@ -57,14 +58,24 @@ export function startPage(backend, info) {
     state.close = tab.open(panel, context()) || null;
   }
 
+  function tabButton(tab) {
+    return element("button", {
+      type: "button", role: "tab", id: `tab-${tab.name}`, "aria-controls": "panel", "aria-selected": "false",
+      tabIndex: -1, onclick: () => openTab(tab),
+    }, tab.title);
+  }
+
   function openRun(index) {
     state.run = index;
     const facts = info.runs[index];
     byId("about").textContent = aboutRun(facts);
     const fitting = TABS_KNOWN.filter((tab) => facts.tabs.includes(tab.name));
-    byId("tabs").replaceChildren(...fitting.map((tab) => element("button", {
-      type: "button", role: "tab", id: `tab-${tab.name}`, "aria-controls": "panel", onclick: () => openTab(tab),
-    }, tab.title)));
+    byId("tabs").replaceChildren(...fitting.map(tabButton));
+    // Panels of other packages come when they were found; a backend may know of none.
+    backend.call("panel", "known", { run: index }).then((answer) => {
+      if (answer === null || state.run !== index) return;
+      byId("tabs").append(...answer.facts.panels.map(panelTab).map(tabButton));
+    }, () => {});
     const kept = fitting.find((tab) => state.tab && tab.name === state.tab.name);
     if (fitting.length > 0) openTab(kept || fitting[0]);
     else showTrouble("there is nothing to show of this run yet");

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gentool.explore.session import Subject
-from gentool.explore.tabs import mix, plane, reconstruct, restore, samples, sliders, training
+from gentool.explore.tabs import mix, panel, plane, reconstruct, restore, samples, sliders, training
 from gentool.explore.tabs.tab import Tab
 
 TABS: tuple[Tab, ...] = (
@@ -14,6 +14,7 @@ TABS: tuple[Tab, ...] = (
     mix.TAB,
     restore.TAB,
     training.TAB,
+    panel.TAB,
 )
 
 
