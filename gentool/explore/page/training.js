@@ -92,9 +92,10 @@ function side(context, run, index) {
   const canvas = element("canvas", { class: "map", id: `training-points-${index}`, role: "img", "aria-label": `points of ${name}`, hidden: true });
   const note = element("p", { class: "note", hidden: true },
     "A picture that the run kept; of one trained with --keep-history 100, a line in the terminal makes each again, from any seed.");
+  const scale = element("p", { class: "note" });
   const made = {
     name, run, version: "-", series: {}, warnings: [], frames: [], last: null,
-    node: element("figure", {}, picture, canvas, element("figcaption", {}, name, note)),
+    node: element("figure", {}, picture, canvas, element("figcaption", {}, name, scale, note)),
     async look() {
       const curves = await context.call("training", "curves", { run, version: made.version, slot: `side${index}` });
       if (curves === null || curves.facts.same) return false;
@@ -119,6 +120,8 @@ function side(context, run, index) {
       } else {
         made.last = answer;
         drawPoints(canvas, answer);
+        const { label, ends } = answer.facts;
+        scale.textContent = label ? `${label}: from ${short(ends[0])}, blue, to ${short(ends[1])}, green` : "";
       }
       if (index === 0) context.command(answer.command);
       note.hidden = answer.command !== "";
@@ -150,7 +153,7 @@ function drawPoints(canvas, answer) {
     const [x0, y0] = place(left, top);
     const [x1, y1] = place(right, bottom);
     ink.imageSmoothingEnabled = true;
-    ink.drawImage(landscapeImage(field), x0, y0, x1 - x0, y1 - y0);
+    ink.drawImage(landscapeImage(field, answer.facts.ends), x0, y0, x1 - x0, y1 - y0);
   }
   const dots = (part, colour, radius) => {
     const d = part.shape[1];
@@ -187,18 +190,15 @@ function drawArrows(ink, place, begin, along, width) {
   ink.stroke();
 }
 
-function landscapeImage(field) {
+function landscapeImage(field, [low, high]) {
   const [rows, columns] = field.shape;
   const canvas = document.createElement("canvas");
   canvas.width = columns;
   canvas.height = rows;
   const image = new ImageData(columns, rows);
-  let low = Infinity;
-  let high = -Infinity;
-  for (const value of field.data) { low = Math.min(low, value); high = Math.max(high, value); }
   for (let i = 0; i < rows; i += 1) {
     for (let j = 0; j < columns; j += 1) {
-      const t = (field.data[i * columns + j] - low) / (high - low || 1);
+      const t = Math.min(1, Math.max(0, (field.data[i * columns + j] - low) / (high - low || 1)));
       const at = 4 * ((rows - 1 - i) * columns + j);
       // From blue, less real, over pale to green, more real.
       image.data[at] = t < 0.5 ? 70 + 330 * t : 235 - 290 * (t - 0.5);

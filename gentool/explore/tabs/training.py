@@ -28,7 +28,7 @@ from gentool.render.samples import grid_png
 from gentool.runs import Run, read_metrics
 from gentool.sampling import arrange
 from gentool.train.history import FOLDER, steps_of
-from gentool.train.pictures import Pictures
+from gentool.train.landscape import landscape
 
 MOST_POINTS = 600
 """Of one curve."""
@@ -149,11 +149,12 @@ def _points(subject: Subject, loaded: LoadedModel, x: Tensor, line: str) -> Answ
         return Answer(facts, (x.numpy(), np.zeros((0, x.shape[1]), np.float32)), line)
     real = np.array(dataset.train.x[:FAKE])
     parts = [x.numpy(), real]
-    field = Pictures(loaded.model, dataset, 0, loaded.device).landscape()
-    if field is not None:
-        facts = {"landscape": True, "extent": list(field[1])}
+    found = landscape(loaded.model, real, loaded.device)
+    if found is not None and found.field.ndim == 2:
+        extent = [*found.frame[0], *found.frame[1]]
+        facts = {"landscape": True, "extent": extent, "label": found.label, "ends": found.ends}
         begin = x[:ARROWS].to(loaded.device)
-        parts += [field[0], begin.cpu().numpy(), gradient(loaded, begin).numpy()]
+        parts += [found.field, begin.cpu().numpy(), gradient(loaded, begin).numpy()]
     return Answer(facts, parts, line)
 
 
