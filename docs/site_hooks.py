@@ -30,7 +30,7 @@ FROM_THE_ROOT = {
 
 GROUPS = {
     "Use": ["cli", "training", "python", "data", "runs", "sweeps", "evaluate"],
-    "Play": ["latent", "restore", "explore", "page", "export"],
+    "Play": ["latent", "restore", "explore", "page", "gallery", "export"],
     "Models": ["models/vae", "models/gan", "models/dcgan", "models/wgan"],
     "Kernels": ["ops", "kernels", "performance"],
     "Extend": ["plugins", "architecture", "reliability"],

@@ -83,7 +83,8 @@ function openPlane(panel, context) {
 
   async function loadScatter() {
     const encoded = facts.capabilities.includes("encode") && ["latent", "principal"].includes(state.plane);
-    if (!facts.run || (isImage && !encoded)) return;
+    const known = facts.standalone ? facts.scatters.includes(isImage ? state.plane : "latent") : facts.run;
+    if (!known || (isImage && !encoded)) return;
     const plane = state.plane;
     try {
       const answer = await context.call("plane", "scatter", { plane });

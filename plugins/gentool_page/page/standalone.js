@@ -23,7 +23,8 @@ export class StandaloneBackend {
   async info() {
     const { run } = this.model.facts;
     const fits = (tab) => tab in ANSWERS && (tab !== "reconstruct" || this.model.programs.encoder !== undefined);
-    return { runs: [{ ...run, tabs: run.tabs.filter(fits) }] };
+    const scatters = Object.keys(this.model.facts.kept.scatter);
+    return { runs: [{ ...run, scatters, tabs: run.tabs.filter(fits) }] };
   }
 
   async call(tab, verb, question, onAnswer = () => {}) {
