@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gentool.data.dataset import Dataset
-from gentool.errors import UserError, nearest, printable
+from gentool.errors import UserError, printable
 from gentool.model import Evaluates, Model, Step
 from gentool.noise import Noise
 from gentool.spec import ModelSpec
@@ -38,8 +38,7 @@ def require_scalar(settings: TrainSettings, model: Model, dataset: Dataset, worl
     if settings.best not in known:
         listed = ", ".join(known) or "none: this model or data has nothing to test"
         raise UserError(
-            f"--best {printable(settings.best)} is no scalar of the test split"
-            f"{nearest(settings.best, known)}; there are: {listed}"
+            f"--best {printable(settings.best)} is no scalar of the test split; there are: {listed}"
         )
 
 
