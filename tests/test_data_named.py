@@ -256,6 +256,15 @@ def test_cifar_from_the_tar_and_unpacked(server, home, monkeypatch, small_cifar)
         path.write_bytes(content)
     (home / "cifar10" / "cifar-10-binary.tar.gz").unlink()
     assert load(DataOptions(data="cifar10")).fingerprint == data.fingerprint
+    assert not data.report.notes
+
+
+def test_a_cifar_packed_anew_is_read_with_a_note(home, small_cifar):
+    Path("cifar10").mkdir()
+    Path("cifar10/cifar-10-binary.tar.gz").write_bytes(tar_of(small_cifar))
+    for _ in ("decoded", "from the cache"):
+        notes = load(DataOptions(data="cifar10")).report.notes
+        assert "is not packed as it was published" in notes[0]
 
 
 def test_a_cifar_tar_that_is_not_the_binary_version(home, small_cifar):

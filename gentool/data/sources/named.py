@@ -170,9 +170,14 @@ def _checked(made: Loaded, published: Published, place: Path, strict: bool) -> L
         if not file.is_in(place / file.name):
             if strict:
                 raise NotAsPublished(printable(str(place / file.name)))
-            note = f"the files in {printable(str(place))} are not packed as they were published"
-            return replace(made, report=replace(made.report, notes=(*made.report.notes, note)))
+            return _noted(made, f"the files in {printable(str(place))} are not packed as they were")
     return made
+
+
+def _noted(made: Loaded, found: str) -> Loaded:
+    """With a note that what was found is not what was published, to the byte."""
+    notes = (*made.report.notes, f"{found} published")
+    return replace(made, report=replace(made.report, notes=notes))
 
 
 def _cifar_folder(request: Request, folder: Path) -> Loaded:
@@ -194,10 +199,13 @@ def _cifar_tar(request: Request, tar: Path) -> Loaded:
     key = {"source": "cifar10", "files": [cache.stamp(tar)]}
 
     def read() -> Loaded:
-        at_home = tar.parent == places(request.options, CIFAR10)[0]
-        if at_home and not CIFAR10.files[0].is_in(tar):
+        as_published = CIFAR10.files[0].is_in(tar)
+        if not as_published and tar.parent == places(request.options, CIFAR10)[0]:
             raise NotAsPublished(printable(str(tar)))
-        return _read_tar(tar, request)
+        made = _read_tar(tar, request)
+        return (
+            made if as_published else _noted(made, f"{printable(str(tar))} is not packed as it was")
+        )
 
     return cache.through(request.options, key, read)
 
