@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from gentool.cli import completion
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -81,7 +83,16 @@ class LazyGroup(QuickHelp, TyperGroup):
 
 
 class PlainCommand(QuickHelp, TyperCommand):
-    """Help in plain text: arguments as they are typed, options by the panel they were given."""
+    """Help in plain text: arguments as they are typed, options by the panel they were given.
+
+    To a shell that asks, its parameters say what their values can be.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if completion.is_asked():
+            for parameter in self.params:
+                completion.complete(parameter)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [p for p in self.get_params(ctx) if isinstance(p, TyperArgument)]

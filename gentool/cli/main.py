@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from gentool.cli import completion
 from gentool.cli.lazy import LazyGroup, Verb
 from gentool.console import say, speaks, warnings_as_lines
 from gentool.errors import UserError, os_sentence, printable
@@ -57,7 +58,6 @@ app = typer.Typer(
     name="gentool",
     cls=Root,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -161,6 +161,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _fail(error: Exception, message: str) -> int:
+    if completion.is_asked():  # a Tab is no place for a complaint
+        return MISTAKE
     if os.environ.get("GENTOOL_DEBUG"):
         raise error
     if not speaks():
