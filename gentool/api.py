@@ -174,6 +174,7 @@ def evaluate(
     data: RunLike | None = None,
     cache: RunLike | None = None,
     device: str = "auto",
+    prior: str | None = None,
     progress: Progress | None = None,
     **plan: Any,
 ) -> dict[str, Any] | list[dict[str, Any]]:
@@ -184,6 +185,8 @@ def evaluate(
             records, on the same reals.
         metrics: names from ``gentool evaluate --list``; by default all that fit.
         data: judge by this data rather than the run's own.
+        prior: ``mixture:10`` judges each model once more, with latents drawn from that many
+            Gaussians fitted to the codes of its training data; always gives a list of records.
         progress: called as progress(what, done, total), instead of a bar on the terminal.
         plan: fields of `gentool.metrics.plan.Plan`: ``n``, ``k``, ``seeds``, ``features``, …
 
@@ -207,6 +210,7 @@ def evaluate(
             metrics=[metrics] if isinstance(metrics, str) else metrics,
             cache=None if cache is None else os.fspath(cache),
             device=device,
+            prior=prior,
             progress=progress or bar,
         )
-    return records[0] if one else records
+    return records[0] if one and prior is None else records

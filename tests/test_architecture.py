@@ -79,6 +79,7 @@ FLOORS = [
         "hooks",
         "loading",
         "sampling",
+        "mixture",
         "data",
         "render",
         "exporters",

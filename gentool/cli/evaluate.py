@@ -33,6 +33,14 @@ def evaluate(
     cache: Annotated[
         str | None, typer.Option("--cache", help="Folder for data that can be made again.")
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            "--prior",
+            metavar="mixture:K",
+            help="Judge once more, with latents from K Gaussians fitted to the training codes.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of records.")] = False,
     **values: Any,
 ) -> None:
@@ -47,9 +55,9 @@ def evaluate(
 
     # No source means the latest run, to which a list of none does not come.
     found: Any = api.evaluate(
-        sources or None, metrics=asked, data=data, cache=cache, device=device, **plan
+        sources or None, metrics=asked, data=data, cache=cache, device=device, prior=prior, **plan
     )
-    records = found if sources else [found]
+    records = found if isinstance(found, list) else [found]
     _show(records, json)
 
 

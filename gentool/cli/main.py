@@ -116,7 +116,7 @@ def main() -> None:
 def _answer() -> int:
     """Run the verb; returns the exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="gentool", standalone_mode=False)
     except UserError as error:
         return _fail(error, str(error))
     except Stopped as stopped:

@@ -64,6 +64,15 @@ def sample(
     step: Annotated[
         int | None, typer.Option("--step", help="The checkpoint of this step, of those kept.")
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            "--prior",
+            metavar="mixture:K",
+            help="Draw latents where the codes of the training data are: K Gaussians fitted to "
+            "them, kept beside the model.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what --out names.")] = False,
 ) -> None:
     """Draw samples from a trained model and say where they are."""
@@ -87,17 +96,48 @@ def sample(
         from gentool.train.raw import with_last_weights
 
         with_last_weights(loaded, found.run)
+    if prior is not None:
+        if raw or step is not None or z is not None:
+            raise UserError("--prior is of the run's model; leave --raw, --step and --z out")
+        loaded = _under(prior, loaded, found)
     latents, labels = (None, None) if z is None else _read_latents(z, loaded, n)
     count = (n or 0) if latents is None else len(latents)
     layout = _layout(loaded, class_, set_, count, labels)
-    path = Path(out or _default_out(found, layout.n, seed, class_ or set_, draw, z, raw))
+    special = "raw" if raw else prior
+    path = Path(out or _default_out(found, layout.n, seed, class_ or set_, draw, z, special))
     how = {"seed": seed, "draw": draw}
     _write(loaded, layout, out or str(path), path, latents, how, found.run)
     tell(str(path))
 
 
+def _under(prior: str, loaded: LoadedModel, found: Source) -> LoadedModel:
+    """The model under a prior fitted to the data that its run was trained on."""
+    from gentool.data.options import DataOptions
+    from gentool.latent.locate import load_like
+    from gentool.mixture import components, with_mixture
+
+    k = components(prior)
+    if found.run is None:
+        raise UserError("--prior is fitted to the data of a run; name the run, not a lone file")
+    own = DataOptions.of_run(found.run.read_config().get("data_options"), None, "of the run")
+    with loading_bar() as progress:
+        return with_mixture(
+            loaded,
+            found.file,
+            found.run,
+            k,
+            lambda: load_like(loaded.model.data, None, own, progress).train,
+        )
+
+
 def _default_out(
-    found: Source, n: int, seed: int, class_: str | None, draw: bool, z: str | None, raw: bool
+    found: Source,
+    n: int,
+    seed: int,
+    class_: str | None,
+    draw: bool,
+    z: str | None,
+    special: str | None,
 ) -> Path:
     """Into the run that was sampled; beside the caller where it was a lone file.
 
@@ -108,7 +148,7 @@ def _default_out(
     asked = [f"n{n}", f"seed{seed}" if z is None else _stem(z)]
     asked += [f"class-{class_}"] if class_ else []
     asked += ["drawn"] if draw else []
-    asked += ["raw"] if raw else ["best"] if _is_best(found) else []
+    asked += [special] if special else ["best"] if _is_best(found) else []
     asked += [found.file.parent.name] if found.described else []
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(asked)) + ".png"
     if found.run is None or (found.named_file and not found.described):

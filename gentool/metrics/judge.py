@@ -18,12 +18,14 @@ from gentool.metrics.likelihood import collapse_warning
 from gentool.metrics.plan import MOST, Plan
 from gentool.metrics.records import FORMAT_VERSION, entries, identity, write_record
 from gentool.metrics.subjects import (
+    OF_THE_MODEL,
     Subject,
     facts_of,
     find_data,
     find_subject,
     source_of,
     told_apart,
+    under,
 )
 from gentool.metrics.trial import Bench, Trial
 from gentool.spec import MetricInfo
@@ -42,6 +44,7 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     cache: str | None = None,
     device: str = "auto",
+    prior: str | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> list[dict[str, Any]]:
     """Judge trained models; the one way from a run to its numbers.
@@ -55,9 +58,11 @@ def evaluate(
         metrics: names; None for every default one that fits the model.
         cache: the folder of data that can be made again.
         device: as ``--device``.
+        prior: as ``--prior``: each model is judged once more under it, by its samples.
 
     Returns:
-        a record each, in the order of `sources`; see `judge`.
+        a record each, in the order of `sources`; see `judge`. With `prior` two each, that of the
+        model's own first.
 
     Raises:
         UserError: for whatever the user can mend.
@@ -85,6 +90,9 @@ def evaluate(
         for metric in chosen:
             registry.check(metric, benches[dataset.fingerprint])
         cases.append((subject, benches[dataset.fingerprint], asked, chosen, notes))
+        if prior is not None:
+            of_samples = [m for m in chosen if not m.needs & OF_THE_MODEL]
+            cases.append((under(subject, prior, dataset), *cases[-1][1:3], of_samples, notes))
     with ExitStack() as stack:
         folders = [_results(subject, stack) for subject, *_ in cases]
         records = []

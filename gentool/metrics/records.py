@@ -69,6 +69,7 @@ def identity(
         "model": {
             "name": header.model,
             "run": subject.name,
+            **({} if subject.prior is None else {"prior": subject.prior}),
             "plugin": {"distribution": header.distribution, "version": header.version},
             "sha256": hashlib.sha256(subject.file.read_bytes()).hexdigest(),
         },

@@ -22,6 +22,7 @@ from gentool.devices import pick_device
 from gentool.errors import UserError, printable
 from gentool.loading import LoadedModel, load
 from gentool.matmul import choose_matmul
+from gentool.mixture import components, with_mixture
 from gentool.model import Encodes, Evaluates, HasLikelihood
 from gentool.runs import Run
 from gentool.spec import DataSpec
@@ -36,12 +37,27 @@ class Subject:
         loaded: the model, in eval mode, on the device.
         file: its model.safetensors.
         run: where the record goes; None for a lone file.
+        prior: of its latents, where that is not the model's own.
     """
 
     name: str
     loaded: LoadedModel
     file: Path
     run: Run | None
+    prior: str | None = None
+
+
+OF_THE_MODEL = frozenset({"likelihood", "reconstruct", "scalars"})
+"""What metrics need that look at more than samples; another prior does not change them."""
+
+
+def under(subject: Subject, prior: str, dataset: Dataset) -> Subject:
+    """The same model with latents drawn from a mixture fitted to the codes of training data."""
+    k = components(prior)
+    loaded = with_mixture(subject.loaded, subject.file, subject.run, k, lambda: dataset.train)
+    return dataclasses.replace(
+        subject, name=f"{subject.name} {prior}", loaded=loaded, prior=f"mixture:{k}"
+    )
 
 
 def find_subject(source: str | os.PathLike[str] | None, device: str) -> Subject:
