@@ -21,7 +21,7 @@ CASES = [
     ("gentool train vae --precision ", ["fp32", "bf16", "fp16"]),
     ("gentool train vae --data gly", ["glyphs"]),
     ("gentool train vae --config vae-", ["vae-mnist-classes"]),
-    ("gentool verify gan-r", ["gan-ring"]),
+    ("gentool verify pytorch-", ["pytorch-vae"]),
     ("gentool runs sto", ["stop"]),
     ("gentool runs stop m", ["mine"]),
     ("gentool sample ", ["mine"]),

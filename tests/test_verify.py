@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -160,3 +161,30 @@ def test_the_distances_of_normals(cli: Cli) -> None:
     """One anchor runs here; the others take longer."""
     result = cli("verify", "distances-of-normals")
     assert result.code == 0 and result.out.count("pass") == 2
+
+
+def test_the_plan_is_told_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gentool.verify.plan import announce
+
+    monkeypatch.chdir(tmp_path)
+    cache, names = str(tmp_path / "cache"), ("pytorch-vae", "stacked-mnist", "prdc-of-normals")
+    chosen = [recipes.find(name) for name in names]
+    first, second, last = announce(chosen, cache, None)
+    assert first.startswith("3 recipes, about ") and "2 CPU cores" in first
+    assert "pytorch-vae, stacked-mnist need it" in second and "--data" in second
+    assert all(place in second for place in (f"data{os.sep}mnist", f"{cache}/downloads/mnist"))
+    assert last == "1 of 3 can run here without a download"
+    there = tmp_path / "elsewhere"
+    there.mkdir()
+    for part in ("train", "t10k"):
+        for what in ("images-idx3", "labels-idx1"):
+            (there / f"{part}-{what}-ubyte.gz").write_bytes(b"")
+    lines = list(announce(chosen, cache, there))
+    assert "stacked-mnist need it" in lines[1] and "pytorch-vae" not in lines[1]
+    there.rename(tmp_path / "mnist")
+    assert len(list(announce(chosen, cache, None))) == 1
+
+
+def test_verify_takes_the_folder_of_mnist(cli: Cli, tmp_path: Path) -> None:
+    result = cli("verify", "pytorch-vae", "--data", tmp_path / "nowhere")
+    assert result.code == 2 and "is no folder" in result.err

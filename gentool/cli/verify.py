@@ -16,6 +16,7 @@ from gentool.errors import UserError, printable
 from gentool.train.job import from_options
 from gentool.train.stopping import Stopped
 from gentool.verify import recipes
+from gentool.verify.plan import announce, takes_folder
 from gentool.verify.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ def verify(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of the recipes' own.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="The folder of MNIST's files, where they lie elsewhere."),
+    ] = None,
     cache: Annotated[
         str | None, typer.Option("--cache", help="Folder for data that can be made again.")
     ] = None,
@@ -52,12 +57,16 @@ def verify(
         chosen += [r for r in recipes.shipped() if r.quick and r.name not in named]
     if not chosen:
         raise UserError("name a recipe (`gentool verify --list` shows them), or give --quick")
+    if data is not None and not data.is_dir():
+        raise UserError(f"--data {printable(str(data))} is no folder")
+    for line in announce(chosen, cache, data):
+        say(line)
     overrides = {"device": device} | ({} if seed is None else {"seed": seed})
     outcomes: list[Outcome] = []
     try:
         with _folder(out) as folder:
             for recipe in chosen:
-                outcomes += _run(recipe, folder / recipe.name, cache, overrides)
+                outcomes += _run(recipe, folder / recipe.name, cache, overrides, data)
     except (Stopped, KeyboardInterrupt) as stop:
         if outcomes:
             _show(outcomes, json)
@@ -75,13 +84,17 @@ def verify(
         raise typer.Exit(1)
 
 
-def _run(recipe: Recipe, out: Path, cache: str | None, overrides: dict[str, Any]) -> list[Outcome]:
+def _run(
+    recipe: Recipe, out: Path, cache: str | None, overrides: dict[str, Any], folder: Path | None
+) -> list[Outcome]:
     from gentool.verify.runner import run
 
     length = f", about {recipe.length} on 2 CPU cores" if recipe.length else ""
     say(f"verify {recipe.name}{length}")
     if recipe.model:
         more = overrides | ({} if cache is None else {"cache": cache})
+        if folder is not None and takes_folder(recipe):
+            more["data"] = str(folder)
         job = from_options(recipe.model, more, recipe.path)
         with loading_bar() as progress:
             return run(recipe, job, job.data_options, out, progress)

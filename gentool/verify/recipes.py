@@ -81,14 +81,17 @@ class Recipe:
 
     @property
     def length(self) -> str:
-        """``4 min``, ``2 h`` or ``3 days`` on two processor cores; empty where it is not known."""
-        if self.minutes is None:
-            return ""
-        if self.minutes < 90:
-            return f"{max(1, round(self.minutes))} min"
-        if self.minutes < 60 * 36:
-            return f"{self.minutes / 60:.0f} h"
-        return f"{self.minutes / 1440:.0f} days"
+        """``4 min``, ``2.5 h`` or ``3 days``; empty where it is not known."""
+        return "" if self.minutes is None else show_length(self.minutes)
+
+
+def show_length(minutes: float) -> str:
+    """``4 min``, ``3 h`` or ``3 days``."""
+    if minutes < 90:
+        return f"{max(1, round(minutes))} min"
+    if minutes < 60 * 36:
+        return f"{minutes / 60:.0f} h"
+    return f"{minutes / 1440:.0f} days"
 
 
 def every() -> list[Recipe]:
