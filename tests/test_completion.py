@@ -17,7 +17,7 @@ Cli = Callable[..., Any]
 CASES = [
     ("gentool tr", ["train"]),
     ("gentool train ", ["dcgan", "gan", "vae", "wgan"]),
-    ("gentool train vae --epo", ["--epochs"]),
+    ("gentool train vae --accum", ["--accumulate"]),
     ("gentool train vae --precision ", ["fp32", "bf16", "fp16"]),
     ("gentool train vae --data gly", ["glyphs"]),
     ("gentool train vae --config vae-", ["vae-mnist-classes"]),

@@ -127,6 +127,10 @@ def _answer() -> int:
         code = INTERRUPTED
     except BrokenPipeError:  # `gentool models | head`
         return 0
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # Typer's way of telling the same
+            return 0
+        raise
     except OSError as error:
         if error.filename == RESULTS:
             return MISTAKE  # told by `main`, once
