@@ -18,6 +18,7 @@ from gentool.train.ema import EMA
 from gentool.train.player import PlayerState, freeze_all_but
 from gentool.train.settings import TrainSettings
 from gentool.train.state import Checkpoint
+from gentool.train.threads import StepThreads
 
 
 class Rounds:
@@ -72,9 +73,14 @@ class Game:
         self.average: EMA | None = None
         if settings.ema is not None:
             self.average = EMA(model, settings.ema, settings.ema_warmup)
+        self.threads: StepThreads | None = None
 
     def take_step(self, draw: Draw) -> None:
         """One update of the first player, and the others' turn where its round is over."""
+        with self.threads or nullcontext():
+            self._take_step(draw)
+
+    def _take_step(self, draw: Draw) -> None:
         first, *others = self.players
         self._move(first, draw)
         self.step += 1

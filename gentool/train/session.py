@@ -34,7 +34,7 @@ from gentool.train.loop import Trainer
 from gentool.train.opening import remarks, surroundings
 from gentool.train.progress import Follower
 from gentool.train.recorder import Recorder, RunRecorder
-from gentool.train.rehearsal import rehearsal
+from gentool.train.rehearsal import rehearsal, step_threads
 from gentool.train.stopping import Stopped
 
 
@@ -143,6 +143,7 @@ class Session:
         trainer = Trainer(model, job.spec, dataset, job.settings, world, recorder)
         with rehearsal(trainer) as work:
             prove_matmul(work)
+        trainer.game.threads = step_threads(trainer)
         return trainer, recorder
 
 
