@@ -22,20 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
-VAE = [
-    "train",
-    "vae",
-    "--hidden",
-    "400",
-    "--latent-dim",
-    "20",
-    "--batch-size",
-    "128",
-    "--lr",
-    "1e-3",
-    "--sample-every",
-    "0",
-]
+VAE = ["train", "vae", "--hidden", "400", "--latent-dim", "20", "--batch-size", "128"]
+VAE += ["--lr", "1e-3", "--sample-every", "0"]
 SPIN = "while True: pass"
 
 Result = tuple[float, float]

@@ -63,7 +63,7 @@ class TrainSettings:
     deterministic: Annotated[
         bool, Option("only algorithms that repeat bit for bit (slower on CUDA)")
     ] = False
-    threads: Annotated[int | None, Option("CPU threads; all cores by default", min=1, max=4096)] = (
+    threads: Annotated[int | None, Option("CPU threads; by default as many as help", min=1, max=4096)] = (
         None
     )
     compile: Annotated[
