@@ -169,3 +169,8 @@ def test_a_fixed_count_is_fixed(tmp_path: Path, two_threads: None) -> None:
         patch.setattr(session, "step_threads", lambda t: (seen.append(t), original(t))[1])
         gentool.train("vae", data="glyphs:128", steps=1, threads=2, out=tmp_path / "a")
     assert seen[0].game.threads is None
+
+
+def test_a_training_leaves_the_count_as_it_was(tmp_path: Path, two_threads: None) -> None:
+    gentool.train("vae", data="glyphs:128", steps=1, threads=1, out=tmp_path / "a")
+    assert torch.get_num_threads() == 2

@@ -159,6 +159,7 @@ def session(job: Job, progress: Follower | None) -> Iterator[Session]:
         )
     Events(settings.log or ())  # an unknown logger is told of now
     world = distributed.join(pick_device(settings.device))
+    threads = torch.get_num_threads()
     try:
         set_up(settings.threads, settings.deterministic, settings.seed)
         choose_matmul(world.device)
@@ -173,6 +174,7 @@ def session(job: Job, progress: Follower | None) -> Iterator[Session]:
             yield Session(job, world, dataset, model, progress)
             world.barrier()
     finally:
+        torch.set_num_threads(threads)  # a training leaves the process as it was
         distributed.leave()
 
 
