@@ -63,9 +63,9 @@ class TrainSettings:
     deterministic: Annotated[
         bool, Option("only algorithms that repeat bit for bit (slower on CUDA)")
     ] = False
-    threads: Annotated[int | None, Option("CPU threads; by default as many as help", min=1, max=4096)] = (
-        None
-    )
+    threads: Annotated[
+        int | None, Option("CPU threads; by default as many as help", min=1, max=4096)
+    ] = None
     compile: Annotated[
         bool, Option("compile each player's objective with torch.compile, where it can be")
     ] = False
