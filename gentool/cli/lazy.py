@@ -58,6 +58,13 @@ class LazyGroup(QuickHelp, TyperGroup):
 
     verbs: ClassVar[dict[str, Verb]]
 
+    def get_params(self, ctx: Any) -> Any:
+        params = super().get_params(ctx)
+        for option in params:  # of completion; as in `QuickHelp`
+            if option.default is None and option.name in ("install_completion", "show_completion"):
+                option.default = False
+        return params
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.verbs)
 
