@@ -29,14 +29,14 @@ def shipped() -> list[Path]:
 def locate(name: str | os.PathLike[str]) -> Path:
     """A TOML file by its path, or a shipped recipe by its name.
 
-    A file of that name wins; a path that ends in ``.toml`` is returned even where there is none,
-    so that whoever opens it says so.
+    A file of that name wins; what ends in ``.toml`` or lies in a folder, a pipe too, is returned even
+    where there is none, so that whoever opens it says so.
 
     Raises:
         UserError: for a name that is neither.
     """
     path = Path(name)
-    if path.suffix == ".toml" or is_file(path):
+    if path.suffix == ".toml" or len(path.parts) > 1 or is_file(path):
         return path
     known = {recipe.stem: recipe for recipe in shipped()}
     if (found := known.get(os.fspath(name))) is not None:

@@ -115,7 +115,7 @@ def test_a_lone_file_needs_data(cli: Cli, vae: Path) -> None:
         (("--metrics", "frechett"), "did you mean 'frechet'"),
         (("--metrics", ","), "names none"),
         (("--metrics", "modes"), "needs the toy data"),
-        (("--metrics", "fid"), "Inception"),
+        (("--metrics", "fid"), "fid"),
         (("--n", "5"), "at least 10"),
         (("--n", "5000"), "give at most"),
         (("--seeds", "0"), "at least 1"),

@@ -52,7 +52,7 @@ def test_a_run_never_chooses_the_cache(cli: Cli, tmp_path: Path, verb: str) -> N
 def test_the_user_chooses_the_cache_of_a_resumed_run(cli: Cli, tmp_path: Path) -> None:
     assert cli("train", "vae", *SMALL, "--steps", 2, "--out", "r", "--cache", "mine").code == 0
     assert cli("resume", "r", "--steps", 3, "--cache", "mine").code == 0
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "decoded").exists()
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ def refuse_less(
     Raises:
         UserError: where training would end before the step of `checkpoint`.
     """
-    step = int(checkpoint.values["step"])
-    if step <= trainer.total:
+    step = checkpoint.values["step"]
+    # What no training counts to is refused by name when the checkpoint is taken up.
+    if not isinstance(step, int) or not trainer.total < step < 2**53:
         return
     asked = [f"--{k} {changes[k]}" for k in ("epochs", "steps") if changes.get(k) is not None]
     raise UserError(
