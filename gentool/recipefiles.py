@@ -29,8 +29,8 @@ def shipped() -> list[Path]:
 def locate(name: str | os.PathLike[str]) -> Path:
     """A TOML file by its path, or a shipped recipe by its name.
 
-    A file of that name wins; what ends in ``.toml`` or lies in a folder, a pipe too, is returned even
-    where there is none, so that whoever opens it says so.
+    A file of that name wins; what ends in ``.toml`` or lies in a folder, a pipe too, is returned
+    even where there is none, so that whoever opens it says so.
 
     Raises:
         UserError: for a name that is neither.

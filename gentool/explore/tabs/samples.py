@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gentool.data.known import points_of
 from gentool.errors import UserError
 from gentool.explore import commands
 from gentool.explore.places import MOST_SEED
@@ -37,7 +38,7 @@ def grid(subject: Subject, ask: Ask) -> Answer:
     line = commands.line("sample", subject.word, *words, "--out", "samples.png")
     cells = layout.cells or list(range(layout.n))
     facts = {"n": layout.n, "columns": layout.columns or 0, "cells": cells}
-    return Answer(facts, (File(_png(x, layout), name="samples.png"),), line)
+    return Answer(facts, (File(_png(subject, x, layout), name="samples.png"),), line)
 
 
 def _class(ask: Ask) -> str | None:
@@ -54,11 +55,13 @@ def _drawn(subject: Subject, ask: Ask) -> tuple[Tensor, Layout, int]:
     return x, layout, seed
 
 
-def _png(x: Tensor, layout: Layout) -> bytes:
+def _png(subject: Subject, x: Tensor, layout: Layout) -> bytes:
     if x.dim() == 4:
         return grid_png(x.numpy(), layout.columns, layout.cells)
     file = io.BytesIO()
-    print_png(draw_scatter(x[:, :2].numpy()), file)
+    run, spec = subject.run, subject.model.header.data
+    real = None if run is None else points_of(run, spec)
+    print_png(draw_scatter(x[:, :2].numpy(), real=real), file)
     return file.getvalue()
 
 
