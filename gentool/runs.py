@@ -265,8 +265,8 @@ def find(name: str | None) -> Run:
         places = [path for path in (Path(name), ROOT / name) if path.is_dir()]
     found = [path for path in places if is_file(path / "config.json")]
     found = list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
-    if not places:
-        found = [path for path in index.known() if path.name == name]
+    if not places and (tail := Path(name).parts):  # A/run too, as tables tell two apart
+        found = [path for path in index.known() if path.parts[-len(tail) :] == tail]
     if len(found) > 1:
         listed = ", ".join(printable(str(path)) for path in found[:8])
         raise UserError(f"{len(found)} runs are called {printable(name)}; name one: {listed}")

@@ -128,6 +128,7 @@ def _argument_name(argument: TyperArgument) -> str:
 
 
 TYPES = {"<str>": "TEXT", "<int>": "INT", "<float>": "FLOAT", "<path>": "PATH"}
+TYPES |= {"<int range>": "INT", "<float range>": "FLOAT"}
 
 
 def _fitted(name: str, text: str, width: int) -> tuple[str, str]:

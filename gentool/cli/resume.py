@@ -12,10 +12,12 @@ def resume(
         str | None, typer.Argument(metavar="[RUN]", help="A run or a sweep; default: the latest.")
     ] = None,
     epochs: Annotated[
-        str | None, typer.Option("--epochs", help="Train to this many epochs in all.")
+        str | None,
+        typer.Option("--epochs", metavar="INT", help="Train to this many epochs in all."),
     ] = None,
     steps: Annotated[
-        str | None, typer.Option("--steps", help="Train to this many batches in all.")
+        str | None,
+        typer.Option("--steps", metavar="INT", help="Train to this many batches in all."),
     ] = None,
     max_time: Annotated[
         str | None, typer.Option("--max-time", help="Save and stop after this long, e.g. 2h.")
