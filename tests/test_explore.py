@@ -356,9 +356,16 @@ def test_mistakes(
 def test_ctrl_c_ends_it_cleanly(vae: Path) -> None:
     command = [sys.executable, "-m", "gentool", "explore", "vae", "--no-browser"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that started these tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None and process.stderr is not None
+        limit = threading.Timer(60, process.kill)  # leaving the block would wait for ever
+        limit.start()
         url = process.stdout.readline()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#[\w-]{20,}\n", url)
         line = process.stderr.readline()
@@ -369,6 +376,7 @@ def test_ctrl_c_ends_it_cleanly(vae: Path) -> None:
                     break
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+        limit.cancel()
         assert line + process.stderr.read() == "Ctrl-C ends it.\n"
 
 
