@@ -19,6 +19,7 @@ import torch
 from explorer import cell, exploring, run_line
 
 import gentool
+from gentool.explore.connections import PatientProtocol
 from gentool.explore.tabs.plane import blended, spiral
 from gentool.explore.worker import MOST_WAITING, BusyError, SupersededError, Worker
 
@@ -332,6 +333,21 @@ async def _ending() -> None:
     assert isinstance(await slow.frames.get(), SupersededError)
     assert await newer.frames.get() == b"newer"
     worker.close()
+
+
+def test_an_answer_waits_for_no_acknowledgement(vae: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without TCP_NODELAY each answer took 40 ms more: its body waited for its head's."""
+    seen, received = [], PatientProtocol.data_received
+
+    def look(self: PatientProtocol, data: bytes) -> None:
+        one = self.transport.get_extra_info("socket")
+        seen.append(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        received(self, data)
+
+    monkeypatch.setattr(PatientProtocol, "data_received", look)
+    with exploring("vae") as client:
+        client.ask("samples/grid", n=1)
+    assert seen and all(seen)
 
 
 def test_a_port_in_use_is_one_sentence(vae: Path, cli: Callable[..., Any]) -> None:
